@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * bus: live traffic between workers: number, deduplicate and publish an event in
+ * one atomic step; the recent window of each conversation; subscriptions;
+ * ephemeral casts.  "local" speaks to the hub of this machine, "redis" to Redis.
+ *
+ * All calls and callbacks run on the loop's thread.  Asynchronous calls follow
+ * one rule: return < 0 and the callback never runs, return 0 and it runs exactly
+ * once, later.  When the connection is lost every pending callback gets
+ * ERR_UNKNOWN_OUTCOME: for submit that means it may or may not have happened,
+ * and the same submit may be repeated because the client id makes it harmless.
+ */
+#ifndef PALAVER_BUS_BUS_H
+#define PALAVER_BUS_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/event.h"
+
+#define BUS_WINDOW_PAGE 200 /* events in one window answer at most */
+
+struct bus;
+
+struct bus_submit_result {
+	/*
+	 * 0: numbered and published, or done before (duplicate).
+	 * ERR_ID_REUSED: the client id was used for another body; nothing happened.
+	 * ERR_STORAGE_FULL, ERR_UNAVAILABLE: nothing happened, retry later.
+	 * ERR_UNKNOWN_OUTCOME: repeat it.
+	 */
+	int err;
+	bool duplicate;
+	struct event *event; /* borrowed; numbered; the first one if duplicate; NULL on error */
+};
+typedef void (*bus_submit_cb)(void *arg, const struct bus_submit_result *res);
+
+struct bus_window {
+	int err; /* 0, ERR_UNKNOWN_OUTCOME, ERR_UNAVAILABLE */
+	uint64_t head;  /* the last number given in the conversation; 0: none known */
+	/*
+	 * Everything after this number is in the window, so what is at or below it is
+	 * in the store (the window is trimmed only up to what is archived).
+	 */
+	uint64_t floor;
+	struct event **events; /* borrowed; ascending */
+	size_t count;
+	bool more; /* there are further events on the far side of the page */
+};
+typedef void (*bus_window_cb)(void *arg, const struct bus_window *w);
+
+/* head: the last number given, so everything later arrives by event(). */
+typedef void (*bus_subscribe_cb)(void *arg, int err, uint64_t head);
+
+/* What the bus tells its user.  event() of one conversation comes in order of seq. */
+struct bus_handler {
+	void (*event)(void *arg, struct event *ev); /* borrowed: take a reference to keep it */
+	/* An ephemeral cast by sender in a conversation this process subscribed to. */
+	void (*cast)(void *arg, const char *conversation, const char *sender, const char *payload,
+	    size_t len);
+	/*
+	 * up: connected; all subscriptions and user registrations of this process are
+	 * gone and are to be made anew.  Down: pending callbacks have run.
+	 */
+	void (*state)(void *arg, bool up);
+};
+
+struct bus_ops {
+	const char *name;
+	void (*close)(struct bus *b);
+	int (*submit)(struct bus *b, const struct event *ev, bus_submit_cb cb, void *arg);
+	int (*window)(struct bus *b, const char *conversation, uint64_t after, uint64_t before,
+	    size_t limit, bus_window_cb cb, void *arg);
+	int (*subscribe)(struct bus *b, const char *conversation, bus_subscribe_cb cb, void *arg);
+	void (*unsubscribe)(struct bus *b, const char *conversation);
+	void (*user_online)(struct bus *b, const char *user, bool online);
+	void (*cast)(struct bus *b, const char *conversation, const char *sender,
+	    const char *payload, size_t len);
+	int (*archived)(struct bus *b, struct event *const *events, size_t count);
+};
+
+/* The implementations embed this as their first member. */
+struct bus {
+	const struct bus_ops *ops;
+	struct bus_handler handler;
+	void *arg;
+	bool up;
+};
+
+void bus_close(struct bus **b); /* pending callbacks do not run */
+bool bus_is_up(const struct bus *b);
+
+/*
+ * One atomic step: a client id seen before (same conversation and sender)
+ * returns the first result; else the next seq, into the window, published to
+ * every process that subscribed to the conversation, and, for
+ * conversation.created and member.joined, to every process where a user named
+ * in data.members[].user_id is online.  The submitter gets event() as well, if it
+ * subscribed; before or after the callback.
+ * ev is borrowed and not numbered; it may be freed after the call.
+ */
+int bus_submit(struct bus *b, const struct event *ev, bus_submit_cb cb, void *arg);
+
+/*
+ * Events of the window with after < seq < before (before 0: no end), ascending:
+ * with before the newest `limit` of them, else the oldest.  limit <= BUS_WINDOW_PAGE.
+ */
+int bus_window(struct bus *b, const char *conversation, uint64_t after, uint64_t before,
+    size_t limit, bus_window_cb cb, void *arg);
+
+int bus_subscribe(struct bus *b, const char *conversation, bus_subscribe_cb cb, void *arg);
+void bus_unsubscribe(struct bus *b, const char *conversation);
+/* Registers or removes this process as one where the user has a client. */
+void bus_user_online(struct bus *b, const char *user, bool online);
+/* Ephemeral: to every subscribed process, no number, no retry, lost while down. */
+void bus_cast(struct bus *b, const char *conversation, const char *sender, const char *payload,
+    size_t len);
+/* By the archiver: these are in the store, durably; the window may be trimmed. */
+int bus_archived(struct bus *b, struct event *const *events, size_t count);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * store: what is kept for good: users, login sessions, conversations, members,
+ * events.  "sqlite" or "mongodb".
+ *
+ * An implementation is blocking: its functions run on a thread of the store's
+ * own pool, with the handle that its open_handle made in that thread.  Callers use
+ * the asynchronous requests of this header from the loop: store_submit() < 0 and
+ * done() never runs; 0 and it runs exactly once, later, on the loop, with
+ * req->err and the outputs set.
+ *
+ * Rules for every implementation (the contract test holds them):
+ * - unique: users by username; sessions by token hash; direct conversations by
+ *   pair; events by id, by (conversation, seq), and by (conversation, sender,
+ *   client_id) where client_id is not empty.
+ * - a write that returned 0 is durable.
+ * - ERR_UNAVAILABLE: the back end is busy, locked or gone, ERR_STORAGE_FULL: no
+ *   space; both changed nothing or may be repeated without harm.
+ */
+#ifndef PALAVER_STORE_STORE_H
+#define PALAVER_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/conversation.h"
+#include "model/event.h"
+#include "model/user.h"
+
+#define STORE_PAGE_MAX  200  /* events or rows of one read */
+#define STORE_BATCH_MAX 1000 /* events of one apply */
+
+enum store_op {
+	/* in: user (all but id's uniqueness is the caller's); ERR_USERNAME_TAKEN */
+	STORE_USER_CREATE,
+	/* in: id; out: users[0]; ERR_NOT_FOUND */
+	STORE_USER_BY_ID,
+	/* in: text = username; out: users[0]; ERR_NOT_FOUND */
+	STORE_USER_BY_USERNAME,
+	/* in: text = username or display name prefix ("" = all), cursor = last username, limit; out: users */
+	STORE_USER_LIST,
+	/* in: id, text = crypt(5) hash; ERR_NOT_FOUND.  Deletes the user's sessions. */
+	STORE_USER_SET_PASSWORD,
+	/* in: id, flag; ERR_NOT_FOUND.  Locking deletes the user's sessions. */
+	STORE_USER_SET_LOCKED,
+	/* in: session */
+	STORE_SESSION_CREATE,
+	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at `now_ms` */
+	STORE_SESSION_BY_TOKEN,
+	/* in: session.token_hash; 0 even if there was none */
+	STORE_SESSION_DELETE,
+	/*
+	 * in: conversation with members (user ids).  Direct: exactly 2 members; if the
+	 * pair has one already, out: conversations[0] is that one and flag = true
+	 * (existed).  Else out: conversations[0] with usernames.  ERR_NOT_FOUND: a member
+	 * is no user (text_out = its id).
+	 */
+	STORE_CONVERSATION_CREATE,
+	/* in: id; out: conversations[0] with members and their names; ERR_NOT_FOUND */
+	STORE_CONVERSATION_GET,
+	/* in: id = user, cursor = last conversation id, limit; out: conversations, with members, by id */
+	STORE_CONVERSATION_LIST,
+	/* in: id = user; out: ids = all conversations of the user (no paging, 32 bytes each) */
+	STORE_CONVERSATION_IDS,
+	/* in: id = conversation, ids = users; out: ids_out = those that were not members before */
+	STORE_MEMBERS_ADD,
+	/* in: id = conversation, text = user; 0 or ERR_NOT_FOUND */
+	STORE_MEMBER_CHECK,
+	/* in: id = conversation, user_id = sender, text = client_id; out: events[0]; ERR_NOT_FOUND */
+	STORE_EVENT_BY_CLIENT_ID,
+	/*
+	 * in: id = conversation, after, before (0 = no end), limit; out: events with
+	 * after < seq < before, ascending: with before the newest `limit`, else the
+	 * oldest; flag = there are more on the far side
+	 */
+	STORE_EVENTS,
+	/* in: events; applied unordered, idempotent by id, all or nothing durable.  Archiver only. */
+	STORE_APPLY,
+	STORE_OP_COUNT
+};
+
+struct store_req {
+	enum store_op op;
+	/* inputs; copied or owned by the request, freed by store_req_free */
+	char id[ID_MAX];
+	char user_id[ID_MAX];
+	char *text;
+	char *cursor;
+	size_t limit;
+	uint64_t after, before;
+	int64_t now_ms;
+	struct user user;
+	struct session session;
+	struct conversation *conversation;
+	char (*ids)[ID_MAX];
+	size_t id_count;
+	/* in for APPLY, out for reads.  The pool thread owns them while it runs. */
+	struct event **events;
+	size_t event_count;
+	/* outputs */
+	int err;
+	bool flag; /* also an input where said */
+	char *text_out;
+	struct user *users;
+	size_t user_count;
+	struct conversation **conversations;
+	size_t conversation_count;
+	char (*ids_out)[ID_MAX];
+	size_t id_out_count;
+	/* the caller's */
+	void (*done)(struct store_req *req); /* owns req then, frees it */
+	void *arg;
+	struct store *store;
+};
+
+struct store_req *store_req_new(enum store_op op, void (*done)(struct store_req *), void *arg);
+void store_req_free(struct store_req **req);
+
+/* For implementations (pool thread): room for one more output. */
+struct user *store_req_add_user(struct store_req *req);
+void store_req_add_event(struct store_req *req, struct event *ev); /* takes */
+void store_req_add_conversation(struct store_req *req, struct conversation *c); /* takes */
+void store_req_add_id(struct store_req *req, const char *id); /* to ids_out */
+
+typedef void (*store_op_fn)(void *handle, struct store_req *req); /* sets req->err */
+
+struct store_impl {
+	const char *name;
+	/* Pool thread; NULL: not available now (logged), tried again with the next request. */
+	void *(*open_handle)(const char *where);
+	void (*close_handle)(void *handle);
+	store_op_fn ops[STORE_OP_COUNT];
+	/*
+	 * Once, before any handle, in whatever process starts first: creates or upgrades
+	 * the schema.  0 or ERR_; logs what to do.  Safe to run in several processes at once.
+	 */
+	int (*prepare)(const char *where);
+};
+
+extern const struct store_impl store_sqlite; /* where: path of the database file */
+
+struct store;
+/* threads: 1 for the archiver, 2 for a worker.  where is copied. */
+struct store *store_open(const struct store_impl *impl, const char *where, unsigned int threads);
+void store_close(struct store **s); /* running requests finish; waiting ones are dropped and freed */
+int store_submit(struct store *s, struct store_req *req); /* takes req if 0; ERR_OVERLOADED */
+/* Runs one request now, on the calling thread, with a handle of its own: tests and tools. */
+int store_run(const struct store_impl *impl, void *handle, struct store_req *req);
+
+#endif
