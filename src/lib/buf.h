@@ -9,6 +9,7 @@
 #ifndef PALAVER_LIB_BUF_H
 #define PALAVER_LIB_BUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,6 @@ void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s); /* NULL gives NULL */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Copies src, cut to size - 1 bytes; returns true if all of it fitted. */
-_Bool str_copy(char *dst, size_t size, const char *src);
+bool str_copy(char *dst, size_t size, const char *src);
 
 #endif

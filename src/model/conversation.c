@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * conversation: conversations and members as data.  Pure; any thread.
+ */
+#include "model/conversation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/json.h"
+
+struct conversation *
+conversation_new(void)
+{
+	return xcalloc(1, sizeof(struct conversation));
+}
+
+void
+conversation_free(struct conversation **cp)
+{
+	struct conversation *c = *cp;
+
+	*cp = NULL;
+	if (!c)
+		return;
+	free(c->members);
+	free(c);
+}
+
+struct member *
+conversation_add_member(struct conversation *c, const char *user)
+{
+	struct member *m;
+
+	c->members = xrealloc(c->members, (c->member_count + 1) * sizeof(*c->members));
+	m = &c->members[c->member_count++];
+	memset(m, 0, sizeof(*m));
+	str_copy(m->user, sizeof(m->user), user);
+	return m;
+}
+
+const char *
+conversation_type_name(enum conversation_type type)
+{
+	return type == CONVERSATION_DIRECT ? "direct" : "group";
+}
+
+void
+conversation_json(struct buf *b, const struct conversation *c)
+{
+	char when[CLOCK_TEXT_MAX];
+
+	clock_format(c->created_ms, when);
+	buf_printf(
+	    b, "{\"id\":\"%s\",\"type\":\"%s\",\"name\":", c->id, conversation_type_name(c->type));
+	json_put_string(b, c->name, strlen(c->name));
+	buf_printf(
+	    b, ",\"creator_id\":\"%s\",\"created_at\":\"%s\",\"members\":[", c->creator, when);
+	for (size_t i = 0; i < c->member_count; i++) {
+		const struct member *m = &c->members[i];
+
+		buf_printf(b, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"name\":", i ? "," : "",
+		    m->user, m->username);
+		json_put_string(b, m->name, strlen(m->name));
+		buf_putc(b, '}');
+	}
+	buf_puts(b, "]}");
+}
