@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * chat: life of the chat object, the bus handler, answers.  Worker, loop thread.
+ */
+#include "chat/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat/chat_int.h"
+#include "lib/log.h"
+
+static void
+on_event(void *arg, struct event *ev)
+{
+	room_event(arg, ev);
+}
+
+static void
+on_cast(void *arg, const char *conversation, const char *sender, const char *payload, size_t len)
+{
+	room_cast(arg, conversation, sender, payload, len);
+}
+
+/* After a reconnect the bus knows nothing of this worker: say everything again. */
+static void
+on_state(void *arg, bool up)
+{
+	struct chat *c = arg;
+	struct chat_user *u, *tmp;
+
+	log_info(up ? "bus.up" : "bus.down", "users=%u rooms=%llu", HASH_COUNT(c->users),
+	    (unsigned long long)c->stats.rooms);
+	if (!up)
+		return;
+	HASH_ITER (hh, c->users, u, tmp)
+		bus_user_online(c->bus, u->id, true);
+	room_resubscribe_all(c);
+	send_bus_up(c);
+}
+
+const struct bus_handler chat_bus_handler = {on_event, on_cast, on_state};
+
+struct chat *
+chat_new(const struct chat_opts *opts, struct store *store, struct journal_writer *journal)
+{
+	struct chat *c = xcalloc(1, sizeof(*c));
+
+	c->opts = *opts;
+	c->key = xmalloc(opts->key_len);
+	memcpy(c->key, opts->key, opts->key_len);
+	c->opts.key = c->key;
+	c->store = store;
+	c->journal = journal;
+	c->passwords = password_pool_new(opts->hash_queue);
+	return c;
+}
+
+void
+chat_set_bus(struct chat *c, struct bus *bus)
+{
+	c->bus = bus;
+}
+
+void
+chat_reconfigure(struct chat *c, const struct chat_opts *opts)
+{
+	struct chat_opts fixed = c->opts;
+
+	c->opts = *opts;
+	c->opts.key = fixed.key;
+	c->opts.key_len = fixed.key_len;
+	c->opts.encoder = fixed.encoder;
+	c->opts.hash_queue = fixed.hash_queue;
+}
+
+void
+chat_free(struct chat **cp)
+{
+	struct chat *c = *cp;
+
+	*cp = NULL;
+	if (!c)
+		return;
+	ev_timer_stop(loop_ev(), &c->retry);
+	password_pool_free(&c->passwords);
+	send_free_all(c);
+	room_free_all(c);
+	free(c->key);
+	free(c);
+}
+
+void
+chat_stats(const struct chat *c, struct chat_stats *st)
+{
+	*st = c->stats;
+}
+
+void
+chat_answer_error(chat_done done, void *arg, int err, const char *pointer, const char *reason)
+{
+	struct chat_result res = {.err = err, .pointer = pointer, .reason = reason};
+
+	if (done)
+		done(arg, &res);
+}
+
+void
+chat_answer_json(chat_done done, void *arg, bool created, const struct buf *json)
+{
+	struct chat_result res = {
+	    .created = created, .json = (const char *)json->data, .json_len = json->len};
+
+	if (done)
+		done(arg, &res);
+}
+
+void
+chat_store(struct chat *c, struct store_req *req)
+{
+	int err = store_submit(c->store, req);
+
+	if (err < 0) {
+		req->err = err;
+		req->done(req);
+	}
+}
+
+void
+chat_check_member(struct chat *c, const char *conversation, const char *user,
+    void (*done)(struct store_req *), void *arg)
+{
+	struct store_req *req = store_req_new(STORE_MEMBER_CHECK, done, arg);
+
+	str_copy(req->id, sizeof(req->id), conversation);
+	req->text = xstrdup(user);
+	chat_store(c, req);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * chat: the rules: who may do what, sending, history, sync.  Knows no sockets and no
+ * HTTP: REST and Socket.IO both call these functions, so both have one set of rules.
+ *
+ * Every operation is asynchronous and answers through chat_done exactly once,
+ * later or at once (before the call returns).  Inputs are borrowed for the call.
+ * Thread: loop of a worker.
+ */
+#ifndef PALAVER_CHAT_CHAT_H
+#define PALAVER_CHAT_CHAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bus/bus.h"
+#include "journal/journal.h"
+#include "lib/buf.h"
+#include "model/error.h"
+#include "store/store.h"
+
+#define CHAT_SYNC_CONVERSATIONS 200  /* conversations in one sync */
+#define CHAT_SYNC_LIMIT_MAX     1000 /* events in one sync answer */
+#define CHAT_SYNC_LIMIT         200
+#define CHAT_PAGE               50 /* default page of lists and history; at most STORE_PAGE_MAX */
+
+struct chat;
+
+/* How an event becomes bytes for clients: once, however many receive it. */
+struct chat_encoder {
+	void *(*encode)(const char *name, const char *json, size_t len);
+	void (*release)(void *encoded);
+};
+
+struct chat_opts {
+	size_t max_text;
+	int64_t rate, burst; /* messages a second of one client; at once */
+	bool signup_open;
+	int64_t access_ttl, refresh_ttl; /* ms */
+	int hash_cost;                   /* yescrypt */
+	unsigned int hash_queue;         /* fixed at chat_new */
+	const uint8_t *key;              /* signs access tokens; copied at chat_new */
+	size_t key_len;
+	struct chat_encoder encoder;     /* fixed at chat_new */
+};
+
+/* The bus is given later, because it needs the chat for its handler. */
+struct chat *chat_new(const struct chat_opts *opts, struct store *store,
+    struct journal_writer *journal);
+void chat_set_bus(struct chat *c, struct bus *bus);
+extern const struct bus_handler chat_bus_handler; /* its arg is the chat */
+void chat_reconfigure(struct chat *c, const struct chat_opts *opts);
+/* Sends what a dead worker left in the spool through the pipeline again. */
+void chat_replay(struct chat *c);
+size_t chat_in_flight(const struct chat *c); /* sends whose intake is not done */
+void chat_free(struct chat **c);
+
+struct chat_stats {
+	uint64_t clients, rooms, sent, acknowledged, duplicates, refused, replayed, delivered, gaps;
+};
+void chat_stats(const struct chat *c, struct chat_stats *st);
+
+/* ---- answers ---- */
+
+struct chat_result {
+	int err;             /* 0 or ERR_ */
+	const char *pointer; /* JSON pointer of the field at fault, or NULL */
+	const char *reason;  /* what is wrong with it: a short stable word, or NULL */
+	int64_t retry_after; /* seconds; 0: the default of the error */
+	bool created;        /* something new was made (201 instead of 200) */
+	const char *json;    /* the answer's data, a JSON object; NULL on error */
+	size_t json_len;
+	const char *refresh_token; /* of signup and login; for a cookie */
+	int64_t refresh_ttl;       /* ms */
+};
+typedef void (*chat_done)(void *arg, const struct chat_result *res);
+
+void chat_answer_error(chat_done done, void *arg, int err, const char *pointer, const char *reason);
+void chat_answer_json(chat_done done, void *arg, bool created, const struct buf *json);
+
+/* ---- accounts (account.c) ---- */
+
+struct chat_identity {
+	char user[ID_MAX];
+	char session[ID_MAX];
+	int64_t expires_ms; /* wall clock */
+};
+
+/* 0 or ERR_UNAUTHORIZED.  Pure: signature and expiry. */
+int chat_identify(struct chat *c, const char *access_token, struct chat_identity *id_r);
+
+struct chat_signup {
+	const char *username, *password, *name; /* name may be NULL: the username */
+	bool by_admin;                          /* also when signup is closed; no session is made */
+};
+void chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *arg);
+void chat_login(struct chat *c, const char *username, const char *password, chat_done done,
+    void *arg);
+void chat_refresh(struct chat *c, const char *refresh_token, chat_done done, void *arg);
+void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
+void chat_user_get(struct chat *c, const char *user, chat_done done, void *arg);
+/* prefix "" lists all; admin adds the field locked. */
+void chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
+    chat_done done, void *arg);
+void chat_user_set_password(struct chat *c, const char *username, const char *password,
+    chat_done done, void *arg);
+void chat_user_set_locked(struct chat *c, const char *username, bool locked, chat_done done,
+    void *arg);
+
+/* ---- conversations (conversations.c) ---- */
+
+struct chat_create {
+	const char *type; /* "direct" or "group" */
+	const char *name; /* group only */
+	const char *const *members;
+	size_t member_count;
+};
+void chat_conversation_create(struct chat *c, const char *user, const struct chat_create *in,
+    chat_done done, void *arg);
+void chat_conversation_get(struct chat *c, const char *user, const char *id, chat_done done,
+    void *arg);
+void chat_conversation_list(struct chat *c, const char *user, const char *cursor, size_t limit,
+    chat_done done, void *arg);
+void chat_members_add(struct chat *c, const char *user, const char *id, const char *const *users,
+    size_t count, chat_done done, void *arg);
+
+/* ---- messages (send.c, history.c) ---- */
+
+struct client;
+struct chat_message {
+	const char *conversation, *client_msg_id, *text;
+	size_t text_len;
+};
+/* client: the sender's socket, or NULL for REST (then membership is asked of the store). */
+void chat_send(struct chat *c, const char *user, struct client *client,
+    const struct chat_message *in, chat_done done, void *arg);
+
+struct chat_page {
+	const char *conversation;
+	uint64_t before, after, around; /* at most one is not 0 */
+	bool has_after;                 /* after=0 is a position, too */
+	size_t limit;
+};
+void chat_history(struct chat *c, const char *user, const struct chat_page *in, chat_done done,
+    void *arg);
+
+struct chat_sync_entry {
+	char conversation[ID_MAX];
+	uint64_t after;
+};
+void chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries,
+    size_t count, size_t limit, chat_done done, void *arg);
+
+/* Ephemeral; the client must be a member.  0, ERR_NOT_FOUND. */
+int chat_typing(struct chat *c, struct client *client, const char *conversation, bool typing);
+
+#endif

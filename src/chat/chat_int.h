@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * chat_int: what the files of chat/ share.  Not for other folders.
+ *
+ *	chat -- users[user id] -- clients -- attachments -- rooms[conversation id]
+ *
+ * A room is a conversation with members on this worker.  An attachment ties one
+ * client to one room and is on the lists of both.
+ */
+#ifndef PALAVER_CHAT_CHAT_INT_H
+#define PALAVER_CHAT_CHAT_INT_H
+
+#include <uthash.h>
+
+#include "chat/chat.h"
+#include "chat/client.h"
+#include "chat/password.h"
+#include "chat/token.h"
+#include "lib/loop.h"
+
+struct room;
+
+struct attachment {
+	struct client *client;
+	struct room *room;
+	bool waiting; /* the client's ready() waits for this room */
+	struct attachment *room_prev, *room_next;
+	struct attachment *prev, *next; /* of the client */
+};
+
+struct chat_user {
+	char id[ID_MAX];
+	struct client *clients;
+	UT_hash_handle hh;
+};
+
+struct client {
+	struct chat *chat;
+	struct chat_user *user;
+	const struct peer_ops *ops;
+	void *peer;
+	struct attachment *rooms;
+	unsigned int waiting; /* the store's list counts as one, then one a room */
+	bool ready;
+	struct store_req *loading; /* its arg is cleared when the client goes first */
+	struct loop_task refused;
+	double tokens;             /* rate limit: messages it may send now */
+	int64_t tokens_at;         /* monotonic ms */
+	struct client *prev, *next; /* of the user */
+};
+
+struct send_op;
+
+struct chat {
+	struct chat_opts opts;
+	uint8_t *key;
+	struct bus *bus;
+	struct store *store;
+	struct journal_writer *journal;
+	struct password_pool *passwords;
+	struct chat_user *users;
+	struct room *rooms;
+	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
+	struct send_op *sends;   /* everything else under way */
+	size_t send_count;
+	ev_timer retry;
+	struct chat_stats stats;
+};
+
+/* chat.c */
+/* Submits req; where the store takes no more its done() runs with the error at once. */
+void chat_store(struct chat *c, struct store_req *req);
+/* Asks whether user is a member: done() gets 0 or ERR_NOT_FOUND in req->err. */
+void chat_check_member(struct chat *c, const char *conversation, const char *user,
+    void (*done)(struct store_req *), void *arg);
+
+/* client.c */
+struct chat_user *chat_user_find(struct chat *c, const char *id);
+void client_room_ready(struct client *cl, struct attachment *a);
+struct attachment *client_attachment(struct client *cl, const char *conversation);
+bool client_take_token(struct client *cl);
+
+/* room.c */
+const char *room_id(const struct room *r);
+struct attachment *room_attach(struct chat *c, struct client *cl, const char *conversation,
+    uint64_t seen);
+void room_detach(struct attachment *a);
+bool room_is_at(struct chat *c, const char *conversation, uint64_t seq);
+void room_event(struct chat *c, struct event *ev);
+void room_cast(struct chat *c, const char *conversation, const char *sender, const char *payload,
+    size_t len);
+void room_resubscribe_all(struct chat *c);
+void room_free_all(struct chat *c);
+
+/* send.c */
+/* Takes an event of the server's own making through the pipeline; done may be NULL. */
+void send_event(struct chat *c, struct event *ev, chat_done done, void *arg);
+void send_bus_up(struct chat *c);
+void send_free_all(struct chat *c);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * client: who is logged in on one socket.  It speaks to its session through a small
+ * peer vtable.  Thread: loop of a worker.
+ */
+#ifndef PALAVER_CHAT_CLIENT_H
+#define PALAVER_CHAT_CLIENT_H
+
+#include "chat/chat.h"
+
+struct peer_ops {
+	void (*send)(void *peer, void *encoded); /* borrows what the encoder made */
+	/* Subscribed to everything (err 0), or it cannot be: the peer accepts or refuses. */
+	void (*ready)(void *peer, int err);
+};
+
+/*
+ * Loads the user's conversations and subscribes to them; ready() runs once, later,
+ * unless the client is closed before.  Nothing is sent before ready().
+ */
+struct client *client_open(struct chat *c, const struct chat_identity *who,
+    const struct peer_ops *ops, void *peer);
+void client_close(struct client **cl);
+const char *client_user(const struct client *cl);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * history: pages of a conversation, and sync: everything that followed what a
+ * client has.  Both read through range.h.  Worker, loop thread.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat/chat_int.h"
+#include "chat/range.h"
+
+static void
+put_events(struct buf *b, const struct range *r, bool comma)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (comma || i)
+			buf_putc(b, ',');
+		event_envelope(b, r->events[i]);
+	}
+}
+
+/* ---- one page ---- */
+
+struct page_op {
+	struct chat *chat;
+	struct chat_page page;
+	char conversation[ID_MAX];
+	struct buf json;
+	size_t count;
+	bool more;
+	chat_done done;
+	void *arg;
+};
+
+static void
+page_end(struct page_op *op, int err)
+{
+	if (err) {
+		chat_answer_error(op->done, op->arg, err, NULL, NULL);
+	} else {
+		buf_printf(&op->json, "],\"has_more\":%s}", op->more ? "true" : "false");
+		chat_answer_json(op->done, op->arg, false, &op->json);
+	}
+	buf_fini(&op->json);
+	free(op);
+}
+
+static void
+page_last_part(void *arg, const struct range *r)
+{
+	struct page_op *op = arg;
+
+	put_events(&op->json, r, op->count > 0);
+	op->more = op->more || r->more;
+	page_end(op, r->err);
+}
+
+/* The half up to and with the number in the middle is there; now those after it. */
+static void
+page_first_half(void *arg, const struct range *r)
+{
+	struct page_op *op = arg;
+
+	if (r->err) {
+		page_end(op, r->err);
+		return;
+	}
+	put_events(&op->json, r, false);
+	op->count = r->count;
+	op->more = r->more;
+	range_after(
+	    op->chat, op->conversation, op->page.around, op->page.limit / 2, page_last_part, op);
+}
+
+static void
+page_read(struct page_op *op)
+{
+	struct chat *c = op->chat;
+	size_t limit = op->page.limit;
+
+	buf_puts(&op->json, "{\"items\":[");
+	if (op->page.around && limit > 1)
+		range_before(c, op->conversation, op->page.around + 1, limit - limit / 2,
+		    page_first_half, op);
+	else if (op->page.around)
+		range_before(c, op->conversation, op->page.around + 1, 1, page_last_part, op);
+	else if (op->page.has_after)
+		range_after(c, op->conversation, op->page.after, limit, page_last_part, op);
+	else
+		range_before(c, op->conversation, op->page.before, limit, page_last_part, op);
+}
+
+static void
+page_member_checked(struct store_req *req)
+{
+	struct page_op *op = req->arg;
+
+	if (req->err)
+		page_end(op, req->err);
+	else
+		page_read(op);
+	store_req_free(&req);
+}
+
+void
+chat_history(
+    struct chat *c, const char *user, const struct chat_page *in, chat_done done, void *arg)
+{
+	struct page_op *op;
+
+	if (!id_valid(in->conversation, "cnv")) {
+		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
+		return;
+	}
+	op = xcalloc(1, sizeof(*op));
+	op->chat = c;
+	op->page = *in;
+	str_copy(op->conversation, sizeof(op->conversation), in->conversation);
+	op->done = done;
+	op->arg = arg;
+	chat_check_member(c, in->conversation, user, page_member_checked, op);
+}
+
+/* ---- sync ---- */
+
+struct sync_op {
+	struct chat *chat;
+	struct chat_sync_entry *entries;
+	size_t count, next;
+	size_t left; /* events that may still go into the answer */
+	struct buf events, gone;
+	bool more;
+	chat_done done;
+	void *arg;
+};
+
+static void sync_go_on(struct sync_op *op);
+
+static void
+sync_end(struct sync_op *op, int err)
+{
+	struct buf json;
+
+	if (err) {
+		chat_answer_error(op->done, op->arg, err, NULL, NULL);
+	} else {
+		buf_init(&json);
+		buf_printf(&json, "{\"events\":[%s],", buf_cstr(&op->events));
+		buf_printf(&json, "\"more\":%s,\"gone\":[%s]}", op->more ? "true" : "false",
+		    buf_cstr(&op->gone));
+		chat_answer_json(op->done, op->arg, false, &json);
+		buf_fini(&json);
+	}
+	buf_fini(&op->events);
+	buf_fini(&op->gone);
+	free(op->entries);
+	free(op);
+}
+
+static void
+sync_part(void *arg, const struct range *r)
+{
+	struct sync_op *op = arg;
+
+	if (r->err) {
+		sync_end(op, r->err);
+		return;
+	}
+	put_events(&op->events, r, op->events.len > 0);
+	op->left -= r->count;
+	op->more = op->more || r->more;
+	op->next++;
+	sync_go_on(op);
+}
+
+static void
+sync_go_on(struct sync_op *op)
+{
+	while (op->next < op->count && room_is_at(op->chat, op->entries[op->next].conversation,
+					   op->entries[op->next].after))
+		op->next++;
+	if (op->next == op->count || op->left == 0) {
+		op->more = op->more || op->next < op->count;
+		sync_end(op, 0);
+		return;
+	}
+	range_after(op->chat, op->entries[op->next].conversation, op->entries[op->next].after,
+	    op->left < STORE_PAGE_MAX ? op->left : STORE_PAGE_MAX, sync_part, op);
+}
+
+/* Takes conversations out that the user is not in. */
+static void
+sync_drop_foreign(struct sync_op *op, const struct store_req *req)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < op->count; i++) {
+		bool member = false;
+
+		for (size_t k = 0; k < req->id_out_count && !member; k++)
+			member = strcmp(req->ids_out[k], op->entries[i].conversation) == 0;
+		if (member)
+			op->entries[kept++] = op->entries[i];
+		else
+			buf_printf(&op->gone, "%s\"%s\"", op->gone.len ? "," : "",
+			    op->entries[i].conversation);
+	}
+	op->count = kept;
+}
+
+static void
+sync_memberships(struct store_req *req)
+{
+	struct sync_op *op = req->arg;
+
+	if (req->err) {
+		sync_end(op, req->err);
+	} else {
+		sync_drop_foreign(op, req);
+		sync_go_on(op);
+	}
+	store_req_free(&req);
+}
+
+void
+chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries, size_t count,
+    size_t limit, chat_done done, void *arg)
+{
+	struct sync_op *op = xcalloc(1, sizeof(*op));
+	struct store_req *req;
+
+	op->chat = c;
+	op->entries = xcalloc(count + 1, sizeof(*entries));
+	memcpy(op->entries, entries, count * sizeof(*entries));
+	op->count = count;
+	op->left = limit;
+	op->done = done;
+	op->arg = arg;
+	req = store_req_new(STORE_CONVERSATION_IDS, sync_memberships, op);
+	str_copy(req->id, sizeof(req->id), user);
+	chat_store(c, req);
+}

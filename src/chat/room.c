@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * room: conversations with members on this worker: subscribed to on the bus, every
+ * event delivered to every local member in order of seq, exactly once.
+ * Worker, loop thread.
+ *
+ * States:
+ *	SUBSCRIBING  the bus was asked; events wait in `pending`
+ *	CATCHING_UP  something between `last` and what is known is missing and is read
+ *	             from the recent window; events wait in `pending`
+ *	LIVE         event last+1 is delivered at once; a gap leads to CATCHING_UP
+ *	DOWN         the bus is away
+ *
+ * `last` is the number of the last event delivered here.  A room that was just made
+ * for a member who is already in the conversation starts at the head, one that an
+ * event made starts before that event.  When the window no longer reaches back to
+ * `last`, the clients are told sync.required: they ask with their own numbers.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "chat/chat_int.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+enum room_state { ROOM_DOWN, ROOM_SUBSCRIBING, ROOM_CATCHING_UP, ROOM_LIVE };
+
+struct pending_event {
+	struct event *ev;
+	struct pending_event *prev, *next;
+};
+
+struct room {
+	char id[ID_MAX];
+	struct chat *chat;
+	enum room_state state;
+	bool known; /* last means something */
+	uint64_t last;
+	unsigned int calls; /* bus callbacks that will come; the room stays until then */
+	struct attachment *members;
+	struct pending_event *pending; /* in order of arrival, which is order of seq */
+	UT_hash_handle hh;
+};
+
+static void room_subscribe(struct room *r);
+static void room_catch_up(struct room *r);
+
+const char *
+room_id(const struct room *r)
+{
+	return r->id;
+}
+
+/* Is the room live and `seq` the last there is?  Then nothing was missed. */
+bool
+room_is_at(struct chat *c, const char *conversation, uint64_t seq)
+{
+	struct room *r;
+
+	HASH_FIND_STR(c->rooms, conversation, r);
+	return r && r->state == ROOM_LIVE && bus_is_up(c->bus) && r->last == seq;
+}
+
+static void
+pending_clear(struct room *r)
+{
+	struct pending_event *p, *tmp;
+
+	DL_FOREACH_SAFE (r->pending, p, tmp) {
+		DL_DELETE(r->pending, p);
+		event_unref(&p->ev);
+		free(p);
+	}
+}
+
+/* Frees the room if nobody is in it and nothing will call back. */
+static void
+room_release(struct room *r)
+{
+	struct chat *c = r->chat;
+
+	if (r->members || r->calls)
+		return;
+	bus_unsubscribe(c->bus, r->id);
+	HASH_DEL(c->rooms, r);
+	c->stats.rooms--;
+	pending_clear(r);
+	free(r);
+}
+
+/* Encoded once, at the first client that is there to receive it. */
+static void
+send_to_members(struct room *r, const char *name, const struct buf *json, const char *except)
+{
+	const struct chat_encoder *enc = &r->chat->opts.encoder;
+	struct attachment *a, *tmp;
+	void *encoded = NULL;
+
+	DL_FOREACH_SAFE2(r->members, a, tmp, room_next)
+	{
+		struct client *cl = a->client;
+
+		if (!cl->ready || (except && strcmp(cl->user->id, except) == 0))
+			continue;
+		if (!encoded)
+			encoded = enc->encode(name, (const char *)json->data, json->len);
+		cl->ops->send(cl->peer, encoded);
+		r->chat->stats.delivered++;
+	}
+	if (encoded)
+		enc->release(encoded);
+}
+
+static void
+deliver(struct room *r, const struct event *ev)
+{
+	struct buf json;
+
+	buf_init(&json);
+	event_envelope(&json, ev);
+	send_to_members(r, event_type_name(ev->type), &json, NULL);
+	buf_fini(&json);
+	r->last = ev->seq;
+	r->known = true;
+}
+
+static void
+tell_sync_required(struct room *r)
+{
+	struct buf json;
+
+	buf_init(&json);
+	buf_printf(&json, "{\"conversation_id\":\"%s\"}", r->id);
+	send_to_members(r, "sync.required", &json, NULL);
+	buf_fini(&json);
+}
+
+static void
+room_live(struct room *r)
+{
+	struct attachment *a, *tmp;
+
+	r->state = ROOM_LIVE;
+	while (r->pending) {
+		struct pending_event *p = r->pending;
+
+		DL_DELETE(r->pending, p);
+		if (p->ev->seq > r->last)
+			deliver(r, p->ev);
+		event_unref(&p->ev);
+		free(p);
+	}
+	DL_FOREACH_SAFE2(r->members, a, tmp, room_next)
+	client_room_ready(a->client, a);
+}
+
+static void
+caught_up(void *arg, const struct bus_window *w)
+{
+	struct room *r = arg;
+
+	r->calls--;
+	if (!r->members || r->state != ROOM_CATCHING_UP) {
+		room_release(r);
+		return;
+	}
+	if (w->err) { /* the bus went away; state() resubscribes */
+		r->state = ROOM_DOWN;
+		return;
+	}
+	if (w->floor > r->last) {
+		log_info("room.sync_required", "conv=%s last=%llu floor=%llu", r->id,
+		    (unsigned long long)r->last, (unsigned long long)w->floor);
+		r->last = w->head;
+		tell_sync_required(r);
+		room_live(r);
+		return;
+	}
+	for (size_t i = 0; i < w->count; i++)
+		if (w->events[i]->seq > r->last)
+			deliver(r, w->events[i]);
+	if (w->more)
+		room_catch_up(r);
+	else
+		room_live(r);
+}
+
+static void
+room_catch_up(struct room *r)
+{
+	r->state = ROOM_CATCHING_UP;
+	r->calls++;
+	if (bus_window(r->chat->bus, r->id, r->last, 0, BUS_WINDOW_PAGE, caught_up, r) < 0) {
+		r->calls--;
+		r->state = ROOM_DOWN;
+	}
+}
+
+static void
+subscribed(void *arg, int err, uint64_t head)
+{
+	struct room *r = arg;
+
+	r->calls--;
+	if (!r->members || r->state != ROOM_SUBSCRIBING) {
+		room_release(r);
+		return;
+	}
+	if (err) {
+		r->state = ROOM_DOWN;
+		return;
+	}
+	if (!r->known) {
+		r->known = true;
+		r->last = head;
+	}
+	if (head > r->last)
+		room_catch_up(r);
+	else
+		room_live(r);
+}
+
+static void
+room_subscribe(struct room *r)
+{
+	r->state = ROOM_SUBSCRIBING;
+	r->calls++;
+	if (bus_subscribe(r->chat->bus, r->id, subscribed, r) < 0) {
+		r->calls--;
+		r->state = ROOM_DOWN;
+	}
+}
+
+void
+room_resubscribe_all(struct chat *c)
+{
+	struct room *r, *tmp;
+
+	HASH_ITER (hh, c->rooms, r, tmp) {
+		pending_clear(r); /* those are in the window */
+		room_subscribe(r);
+	}
+}
+
+static struct room *
+room_get(struct chat *c, const char *id, uint64_t seen)
+{
+	struct room *r;
+
+	HASH_FIND_STR(c->rooms, id, r);
+	if (r)
+		return r;
+	r = xcalloc(1, sizeof(*r));
+	str_copy(r->id, sizeof(r->id), id);
+	r->chat = c;
+	r->known = seen != 0;
+	r->last = seen;
+	HASH_ADD_STR(c->rooms, id, r);
+	c->stats.rooms++;
+	return r;
+}
+
+/* seen: 0, or the number before the event that brought the client here. */
+struct attachment *
+room_attach(struct chat *c, struct client *cl, const char *conversation, uint64_t seen)
+{
+	struct attachment *a = client_attachment(cl, conversation);
+	struct room *r;
+	bool empty;
+
+	if (a)
+		return a;
+	r = room_get(c, conversation, seen);
+	empty = !r->members;
+	a = xcalloc(1, sizeof(*a));
+	a->client = cl;
+	a->room = r;
+	DL_APPEND(cl->rooms, a);
+	DL_APPEND2(r->members, a, room_prev, room_next);
+	if (!cl->ready && r->state != ROOM_LIVE) {
+		a->waiting = true;
+		cl->waiting++;
+	}
+	if (empty && r->state != ROOM_SUBSCRIBING && r->state != ROOM_CATCHING_UP)
+		room_subscribe(r);
+	return a;
+}
+
+void
+room_detach(struct attachment *a)
+{
+	struct room *r = a->room;
+
+	DL_DELETE(a->client->rooms, a);
+	DL_DELETE2(r->members, a, room_prev, room_next);
+	free(a);
+	room_release(r);
+}
+
+/* Clients of users that an event made members join the room before it is delivered. */
+static void
+attach_new_members(struct chat *c, const struct event *ev)
+{
+	struct json_object *data, *members;
+	const char *why;
+
+	data = json_parse(ev->data, ev->data_len, &json_default_limits, &why);
+	if (!data || !json_object_object_get_ex(data, "members", &members) ||
+	    !json_object_is_type(members, json_type_array)) {
+		log_error("event.no_members", "msg=%s conv=%s", ev->id, ev->conversation);
+		json_object_put(data);
+		return;
+	}
+	for (size_t i = 0; i < json_object_array_length(members); i++) {
+		const char *id = NULL;
+		struct chat_user *u;
+		struct client *cl;
+
+		json_get_str(json_object_array_get_idx(members, i), "user_id", &id);
+		u = id ? chat_user_find(c, id) : NULL;
+		if (!u)
+			continue;
+		DL_FOREACH (u->clients, cl)
+			room_attach(c, cl, ev->conversation, ev->seq - 1);
+	}
+	json_object_put(data);
+}
+
+static void
+room_take(struct room *r, struct event *ev)
+{
+	struct pending_event *p;
+
+	if (r->known && ev->seq <= r->last)
+		return;
+	if (r->state == ROOM_LIVE && ev->seq == r->last + 1) {
+		deliver(r, ev);
+		return;
+	}
+	p = xcalloc(1, sizeof(*p));
+	p->ev = event_ref(ev);
+	DL_APPEND(r->pending, p);
+	if (r->state == ROOM_LIVE) {
+		r->chat->stats.gaps++;
+		log_info("room.gap", "conv=%s last=%llu seq=%llu", r->id,
+		    (unsigned long long)r->last, (unsigned long long)ev->seq);
+		room_catch_up(r);
+	}
+}
+
+void
+room_event(struct chat *c, struct event *ev)
+{
+	struct room *r;
+
+	if (ev->type == EVENT_CONVERSATION_CREATED || ev->type == EVENT_MEMBER_JOINED)
+		attach_new_members(c, ev);
+	HASH_FIND_STR(c->rooms, ev->conversation, r);
+	if (r)
+		room_take(r, ev);
+}
+
+void
+room_cast(
+    struct chat *c, const char *conversation, const char *sender, const char *payload, size_t len)
+{
+	struct buf json;
+	struct room *r;
+
+	HASH_FIND_STR(c->rooms, conversation, r);
+	if (!r || len != 1)
+		return;
+	buf_init(&json);
+	buf_printf(&json, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\"}", r->id, sender);
+	send_to_members(r, *payload == '1' ? "typing.started" : "typing.stopped", &json, sender);
+	buf_fini(&json);
+}
+
+int
+chat_typing(struct chat *c, struct client *cl, const char *conversation, bool typing)
+{
+	if (!client_attachment(cl, conversation))
+		return ERR_NOT_FOUND;
+	bus_cast(c->bus, conversation, cl->user->id, typing ? "1" : "0", 1);
+	return 0;
+}
+
+/* At the end of the process, after the bus is closed: no callback comes any more. */
+void
+room_free_all(struct chat *c)
+{
+	struct room *r, *tmp;
+
+	HASH_ITER (hh, c->rooms, r, tmp) {
+		HASH_DEL(c->rooms, r);
+		pending_clear(r);
+		free(r);
+	}
+}
