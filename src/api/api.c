@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * api: the route table, login check, and answers of REST.  Worker, loop thread.
+ */
+#include "api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/api_int.h"
+#include "api/problem.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+#define COOKIE "palaver_refresh"
+
+enum route_flags { NEEDS_LOGIN = 1, TAKES_BODY = 2, NO_CONTENT = 4 };
+
+static void get_health(struct api_call *call);
+
+static const struct route {
+	enum http_method method;
+	const char *path; /* {id} stands for one segment */
+	api_handler handler;
+	int flags;
+} routes[] = {
+    {HTTP_GET, "/v1/health", get_health, 0},
+    {HTTP_POST, "/v1/auth/signup", api_post_signup, TAKES_BODY},
+    {HTTP_POST, "/v1/auth/login", api_post_login, TAKES_BODY},
+    {HTTP_POST, "/v1/auth/refresh", api_post_refresh, 0},
+    {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT},
+    {HTTP_GET, "/v1/users/me", api_get_me, NEEDS_LOGIN},
+    {HTTP_GET, "/v1/users", api_get_users, NEEDS_LOGIN},
+    {HTTP_GET, "/v1/users/{id}", api_get_user, NEEDS_LOGIN},
+    {HTTP_GET, "/v1/conversations", api_get_conversations, NEEDS_LOGIN},
+    {HTTP_POST, "/v1/conversations", api_post_conversations, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_GET, "/v1/conversations/{id}", api_get_conversation, NEEDS_LOGIN},
+    {HTTP_POST, "/v1/conversations/{id}/members", api_post_members, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_GET, "/v1/conversations/{id}/messages", api_get_messages, NEEDS_LOGIN},
+    {HTTP_POST, "/v1/conversations/{id}/messages", api_post_messages, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY},
+};
+#define ROUTES (sizeof(routes) / sizeof(*routes))
+
+const char *
+api_route(unsigned int i)
+{
+	static char text[96];
+
+	if (i >= ROUTES)
+		return NULL;
+	snprintf(text, sizeof(text), "%s %s", http_method_name(routes[i].method), routes[i].path);
+	return text;
+}
+
+static void
+get_health(struct api_call *call)
+{
+	struct chat_result res = {.json = "{\"status\":\"ok\"}", .json_len = 15};
+
+	api_done(call, &res);
+}
+
+/* ---- answers ---- */
+
+static void
+put_cookie(struct buf *headers, const struct chat_result *res)
+{
+	buf_printf(headers,
+	    "Set-Cookie: " COOKIE "=%s; Path=/v1/auth; HttpOnly; SameSite=Lax; Max-Age=%lld\r\n",
+	    res->refresh_token, (long long)(res->refresh_ttl / 1000));
+}
+
+static void
+reply_problem(struct api_call *call, const struct chat_result *res)
+{
+	int64_t retry = problem_retry_after(res);
+	char retry_header[48] = "";
+	struct buf json;
+
+	if (retry)
+		snprintf(
+		    retry_header, sizeof(retry_header), "Retry-After: %lld\r\n", (long long)retry);
+	buf_init(&json);
+	problem_json(&json, res, http_request_id(call->req));
+	http_reply(call->req, error_status(res->err), "application/problem+json", retry_header,
+	    json.data, json.len);
+	buf_fini(&json);
+}
+
+static void
+reply_success(struct api_call *call, const struct chat_result *res)
+{
+	struct buf headers;
+
+	buf_init(&headers);
+	if (res->refresh_token)
+		put_cookie(&headers, res);
+	if (call->no_content) {
+		struct chat_result cleared = {.refresh_token = ""};
+
+		put_cookie(&headers, &cleared);
+		http_reply(call->req, 204, NULL, buf_cstr(&headers), NULL, 0);
+	} else {
+		http_reply(call->req, res->created ? 201 : 200, "application/json; charset=utf-8",
+		    buf_cstr(&headers), res->json, res->json_len);
+	}
+	buf_fini(&headers);
+}
+
+void
+api_done(void *arg, const struct chat_result *res)
+{
+	struct api_call *call = arg;
+
+	if (call->req && res->err)
+		reply_problem(call, res);
+	else if (call->req)
+		reply_success(call, res);
+	json_object_put(call->body);
+	free(call);
+}
+
+void
+api_fail(struct api_call *call, int err, const char *pointer, const char *reason)
+{
+	chat_answer_error(api_done, call, err, pointer, reason);
+}
+
+static void
+aborted(void *arg)
+{
+	struct api_call *call = arg;
+
+	call->req = NULL;
+}
+
+bool
+api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r)
+{
+	const char *text = http_query(call->req, "limit");
+	char *end;
+	unsigned long v;
+
+	*limit_r = fallback;
+	if (!text)
+		return true;
+	v = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || v < 1 || v > max) {
+		api_fail(call, ERR_INVALID_FIELD, "/limit", "out_of_range");
+		return false;
+	}
+	*limit_r = v;
+	return true;
+}
+
+/* ---- requests ---- */
+
+/* Compares segment by segment; {id} takes one segment into params. */
+static bool
+path_matches(const char *pattern, const char *path, char params[API_PARAMS][ID_MAX])
+{
+	int n = 0;
+
+	while (*pattern) {
+		size_t len;
+
+		if (*pattern != '{') {
+			if (*pattern++ != *path++)
+				return false;
+			continue;
+		}
+		len = strcspn(path, "/");
+		if (!len || len >= ID_MAX || n == API_PARAMS)
+			return false;
+		memcpy(params[n], path, len);
+		params[n++][len] = '\0';
+		path += len;
+		pattern += strcspn(pattern, "}") + 1;
+	}
+	return *path == '\0';
+}
+
+static const struct route *
+find_route(struct api_call *call, int *err_r)
+{
+	const char *path = http_path(call->req);
+
+	*err_r = ERR_NOT_FOUND;
+	for (size_t i = 0; i < ROUTES; i++) {
+		if (!path_matches(routes[i].path, path, call->params))
+			continue;
+		if (routes[i].method == http_method(call->req))
+			return &routes[i];
+		*err_r = ERR_METHOD_NOT_ALLOWED;
+	}
+	return NULL;
+}
+
+static int
+check_login(struct api_call *call)
+{
+	const char *h = http_header(call->req, "authorization");
+
+	if (!h || strncasecmp(h, "Bearer ", 7) != 0)
+		return ERR_UNAUTHORIZED;
+	return chat_identify(call->api->chat, h + 7, &call->who);
+}
+
+static int
+read_body(struct api_call *call, const char **why_r)
+{
+	size_t len;
+	const char *body = http_body(call->req, &len);
+
+	*why_r = "body_required";
+	if (!body || !len)
+		return ERR_BAD_REQUEST;
+	call->body = json_parse(body, len, &json_default_limits, why_r);
+	if (!call->body) {
+		*why_r = "invalid_json";
+		return ERR_BAD_REQUEST;
+	}
+	*why_r = "not_an_object";
+	return json_object_is_type(call->body, json_type_object) ? 0 : ERR_BAD_REQUEST;
+}
+
+void
+api_request(void *arg, struct http_req *r)
+{
+	struct api_call *call = xcalloc(1, sizeof(*call));
+	const struct route *route;
+	const char *why = NULL;
+	int err;
+
+	call->api = arg;
+	call->req = r;
+	http_on_abort(r, aborted, call);
+	route = find_route(call, &err);
+	if (!route) {
+		api_fail(call, err, NULL, NULL);
+		return;
+	}
+	err = route->flags & NEEDS_LOGIN ? check_login(call) : 0;
+	if (!err && route->flags & TAKES_BODY)
+		err = read_body(call, &why);
+	if (err) {
+		api_fail(call, err, why ? "" : NULL, why);
+		return;
+	}
+	call->no_content = route->flags & NO_CONTENT;
+	route->handler(call);
+}
+
+struct api *
+api_new(struct chat *chat)
+{
+	struct api *a = xcalloc(1, sizeof(*a));
+
+	a->chat = chat;
+	return a;
+}
+
+void
+api_free(struct api **a)
+{
+	free(*a);
+	*a = NULL;
+}

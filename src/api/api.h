@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * api: what clients can ask for: REST resources under /v1 and the events of the
+ * Socket.IO namespace "/".  It reads and checks the inputs, calls chat/, and turns
+ * the answers into HTTP and acks.  Thread: loop of a worker.
+ */
+#ifndef PALAVER_API_API_H
+#define PALAVER_API_API_H
+
+#include <stdbool.h>
+
+#include "chat/chat.h"
+#include "wire/http.h"
+#include "wire/sio.h"
+
+#define API_PREFIX "/v1/"
+
+struct api;
+
+extern const struct chat_encoder api_encoder; /* events for the namespace "/" */
+extern const struct sio_app api_sio_app;      /* its arg is the api */
+
+struct api *api_new(struct chat *chat);
+void api_request(void *api, struct http_req *r); /* wire_app.request */
+void api_free(struct api **a);
+
+/* The route table for the test that compares it with the documentation; NULL ends it. */
+const char *api_route(unsigned int i); /* "POST /v1/auth/login" */
+
+#endif

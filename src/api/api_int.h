@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * api_int: what the files of api/ share.  Not for other folders.
+ */
+#ifndef PALAVER_API_API_INT_H
+#define PALAVER_API_API_INT_H
+
+#include <json.h>
+#include <stdbool.h>
+
+#include "api/api.h"
+#include "api/fields.h"
+
+#define API_PARAMS 2
+
+struct api {
+	struct chat *chat;
+};
+
+/* One REST request under way; freed by api_done. */
+struct api_call {
+	struct api *api;
+	struct http_req *req; /* NULL: the client went away */
+	struct chat_identity who; /* of routes that need a login */
+	struct json_object *body; /* an object, or NULL */
+	char params[API_PARAMS][ID_MAX]; /* {id} of the path */
+	bool no_content;  /* success is 204 */
+};
+
+/* A chat_done: answers the request and frees the call.  Every handler ends in it, once. */
+void api_done(void *call, const struct chat_result *res);
+void api_fail(struct api_call *call, int err, const char *pointer, const char *reason);
+
+/*
+ * ?limit= within 1..max.  false: the call was answered with an error (an oversized
+ * limit is never cut silently).
+ */
+bool api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r);
+
+/* Shared by REST and sockets: the body of sync to entries.  0 or ERR_INVALID_FIELD. */
+int api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,
+    size_t *limit_r, const char **pointer_r, const char **reason_r);
+
+typedef void (*api_handler)(struct api_call *call);
+/* auth.c */
+void api_post_signup(struct api_call *call);
+void api_post_login(struct api_call *call);
+void api_post_refresh(struct api_call *call);
+void api_post_logout(struct api_call *call);
+/* users.c */
+void api_get_me(struct api_call *call);
+void api_get_users(struct api_call *call);
+void api_get_user(struct api_call *call);
+/* conversations.c */
+void api_get_conversations(struct api_call *call);
+void api_post_conversations(struct api_call *call);
+void api_get_conversation(struct api_call *call);
+void api_post_members(struct api_call *call);
+/* messages.c */
+void api_get_messages(struct api_call *call);
+void api_post_messages(struct api_call *call);
+void api_post_sync(struct api_call *call);
+
+#endif

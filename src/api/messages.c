@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * messages: /v1/conversations/{id}/messages and /v1/sync.  Worker, loop thread.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_int.h"
+
+/* ?name=SEQ; false: there, and not a number. */
+static bool
+seq_param(const struct api_call *call, const char *name, uint64_t *seq_r, bool *there_r)
+{
+	const char *text = http_query(call->req, name);
+	char *end;
+
+	*there_r = text != NULL;
+	if (!text)
+		return true;
+	*seq_r = strtoull(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && *seq_r < UINT64_C(1) << 53;
+}
+
+void
+api_get_messages(struct api_call *call)
+{
+	struct chat_page page = {.conversation = call->params[0]};
+	bool before, around;
+
+	if (!seq_param(call, "before", &page.before, &before))
+		api_fail(call, ERR_INVALID_FIELD, "/before", "not_a_seq");
+	else if (!seq_param(call, "after", &page.after, &page.has_after))
+		api_fail(call, ERR_INVALID_FIELD, "/after", "not_a_seq");
+	else if (!seq_param(call, "around", &page.around, &around))
+		api_fail(call, ERR_INVALID_FIELD, "/around", "not_a_seq");
+	else if (before + page.has_after + around > 1)
+		api_fail(call, ERR_INVALID_FIELD, "/before", "exclusive");
+	else if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &page.limit))
+		chat_history(call->api->chat, call->who.user, &page, api_done, call);
+}
+
+void
+api_post_messages(struct api_call *call)
+{
+	const char *pointer, *reason;
+	struct chat_message in = {.conversation = call->params[0]};
+	const struct field fields[] = {
+	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
+	    {"text", FIELD_STR, true, &in.text},
+	};
+
+	if (fields_read(call->body, fields, 2, &pointer, &reason)) {
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	in.text_len = strlen(in.text);
+	chat_send(call->api->chat, call->who.user, NULL, &in, api_done, call);
+}
+
+int
+api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,
+    size_t *limit_r, const char **pointer_r, const char **reason_r)
+{
+	struct json_object *map = NULL;
+	int64_t limit = CHAT_SYNC_LIMIT;
+	const struct field fields[] = {
+	    {"conversations", FIELD_OBJECT, true, &map},
+	    {"limit", FIELD_INT, false, &limit},
+	};
+	struct chat_sync_entry *e;
+	size_t n = 0;
+	int err;
+
+	err = fields_read(body, fields, 2, pointer_r, reason_r);
+	if (err)
+		return err;
+	*pointer_r = "/limit";
+	*reason_r = "out_of_range";
+	if (limit < 1 || limit > CHAT_SYNC_LIMIT_MAX)
+		return ERR_INVALID_FIELD;
+	*pointer_r = "/conversations";
+	*reason_r = "too_many";
+	if (json_object_object_length(map) > CHAT_SYNC_CONVERSATIONS)
+		return ERR_INVALID_FIELD;
+	*reason_r = "invalid";
+	e = xcalloc((size_t)json_object_object_length(map) + 1, sizeof(*e));
+	json_object_object_foreach(map, id, seq)
+	{
+		int64_t after = json_object_get_int64(seq);
+
+		if (!id_valid(id, "cnv") || !json_object_is_type(seq, json_type_int) || after < 0) {
+			free(e);
+			return ERR_INVALID_FIELD;
+		}
+		str_copy(e[n].conversation, sizeof(e[n].conversation), id);
+		e[n++].after = (uint64_t)after;
+	}
+	*entries_r = e;
+	*count_r = n;
+	*limit_r = (size_t)limit;
+	return 0;
+}
+
+void
+api_post_sync(struct api_call *call)
+{
+	struct chat_sync_entry *entries;
+	const char *pointer, *reason;
+	size_t count, limit;
+
+	if (api_read_sync(call->body, &entries, &count, &limit, &pointer, &reason)) {
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	chat_sync(call->api->chat, call->who.user, entries, count, limit, api_done, call);
+	free(entries);
+}

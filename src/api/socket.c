@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * socket: the events of the namespace "/".  Worker, loop thread.
+ *
+ * Every request has an ack with one argument: {"data":{..}} or {"error":{..}}, the
+ * latter a problem object as in REST.  An api_socket outlives its sio_socket while
+ * calls are under way; `s` is NULL then and their answers are dropped.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_int.h"
+#include "api/problem.h"
+#include "chat/client.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+#define NAMESPACE "/"
+
+struct api_socket {
+	struct api *api;
+	struct sio_socket *s;
+	struct client *client;
+	unsigned int calls;
+};
+
+struct socket_call {
+	struct api_socket *socket;
+	int64_t ack;
+};
+
+/* ---- encoding for many ---- */
+
+static void *
+encode(const char *name, const char *json, size_t len)
+{
+	return sio_event_new(NAMESPACE, name, json, len, NULL, 0);
+}
+
+static void
+release(void *encoded)
+{
+	struct sio_packet *p = encoded;
+
+	sio_packet_unref(&p);
+}
+
+const struct chat_encoder api_encoder = {encode, release};
+
+/* ---- answers ---- */
+
+static void
+put_problem(struct buf *b, const struct chat_result *res)
+{
+	char request_id[16];
+
+	random_token(request_id, 9);
+	problem_json(b, res, request_id);
+}
+
+static void
+socket_release(struct api_socket *as)
+{
+	if (!as->s && !as->calls)
+		free(as);
+}
+
+static void
+call_done(void *arg, const struct chat_result *res)
+{
+	struct socket_call *call = arg;
+	struct api_socket *as = call->socket;
+	struct buf b;
+
+	if (as->s && call->ack != SIO_NO_ACK) {
+		buf_init(&b);
+		buf_puts(&b, res->err ? "{\"error\":" : "{\"data\":");
+		if (res->err)
+			put_problem(&b, res);
+		else
+			buf_append(&b, res->json, res->json_len);
+		buf_putc(&b, '}');
+		sio_ack(as->s, call->ack, (const char *)b.data, b.len, NULL, 0);
+		buf_fini(&b);
+	}
+	free(call);
+	as->calls--;
+	socket_release(as);
+}
+
+/* ---- events ---- */
+
+static void
+message_send(struct socket_call *call, struct json_object *body)
+{
+	struct api_socket *as = call->socket;
+	const char *pointer, *reason;
+	struct chat_message in = {0};
+	const struct field fields[] = {
+	    {"conversation_id", FIELD_STR, true, &in.conversation},
+	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
+	    {"text", FIELD_STR, true, &in.text},
+	};
+
+	if (fields_read(body, fields, 3, &pointer, &reason)) {
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	in.text_len = strlen(in.text);
+	chat_send(as->api->chat, client_user(as->client), as->client, &in, call_done, call);
+}
+
+static void
+sync(struct socket_call *call, struct json_object *body)
+{
+	struct api_socket *as = call->socket;
+	struct chat_sync_entry *entries;
+	const char *pointer, *reason;
+	size_t count, limit;
+
+	if (api_read_sync(body, &entries, &count, &limit, &pointer, &reason)) {
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	chat_sync(as->api->chat, client_user(as->client), entries, count, limit, call_done, call);
+	free(entries);
+}
+
+static void
+typing_set(struct socket_call *call, struct json_object *body)
+{
+	struct api_socket *as = call->socket;
+	const char *pointer, *reason, *conversation;
+	bool typing;
+	const struct field fields[] = {
+	    {"conversation_id", FIELD_STR, true, &conversation},
+	    {"typing", FIELD_BOOL, true, &typing},
+	};
+	struct chat_result ok = {.json = "{}", .json_len = 2};
+	int err;
+
+	if (fields_read(body, fields, 2, &pointer, &reason)) {
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	err = chat_typing(as->api->chat, as->client, conversation, typing);
+	if (err)
+		chat_answer_error(call_done, call, err, NULL, NULL);
+	else
+		call_done(call, &ok);
+}
+
+static const struct socket_event {
+	const char *name;
+	void (*handler)(struct socket_call *call, struct json_object *body);
+} events[] = {
+    {"message.send", message_send},
+    {"sync", sync},
+    {"typing.set", typing_set},
+};
+
+static void
+on_event(
+    void *arg, struct sio_socket *s, const char *name, const struct sio_args *args, int64_t ack)
+{
+	struct api_socket *as = sio_user(s);
+	struct socket_call *call = xcalloc(1, sizeof(*call));
+	struct json_object *body = json_object_array_get_idx(args->json, 1);
+
+	(void)arg;
+	call->socket = as;
+	call->ack = ack;
+	as->calls++;
+	if (!json_object_is_type(body, json_type_object)) {
+		chat_answer_error(call_done, call, ERR_BAD_REQUEST, "", "not_an_object");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
+		if (strcmp(events[i].name, name) == 0) {
+			events[i].handler(call, body);
+			return;
+		}
+	}
+	chat_answer_error(call_done, call, ERR_UNKNOWN_EVENT, NULL, NULL);
+}
+
+/* ---- joining and leaving ---- */
+
+static void
+peer_send(void *peer, void *encoded)
+{
+	struct api_socket *as = peer;
+
+	sio_send(as->s, encoded);
+}
+
+static void
+refuse(struct sio_socket *s, int err)
+{
+	struct chat_result res = {.err = err};
+	struct buf b;
+
+	buf_init(&b);
+	put_problem(&b, &res);
+	sio_refuse(s, error_code(err), buf_cstr(&b));
+	buf_fini(&b);
+}
+
+/*
+ * A client does not come back by itself after a CONNECT_ERROR (protocol, section 15),
+ * so what may be better in a second closes the connection instead.
+ */
+static void
+peer_ready(void *peer, int err)
+{
+	struct api_socket *as = peer;
+
+	if (!err)
+		sio_accept(as->s);
+	else if (error_retryable(err))
+		sio_disconnect(as->s, true);
+	else
+		refuse(as->s, err);
+}
+
+static const struct peer_ops peer_ops = {peer_send, peer_ready};
+
+static void
+on_connect(void *arg, struct sio_socket *s, struct json_object *auth)
+{
+	struct api *api = arg;
+	struct chat_identity who;
+	const char *token = NULL;
+	struct api_socket *as;
+	int err = ERR_UNAUTHORIZED;
+
+	if (json_get_str(auth, "token", &token) && token)
+		err = chat_identify(api->chat, token, &who);
+	if (err) {
+		sio_set_user(s, NULL);
+		refuse(s, err);
+		return;
+	}
+	as = xcalloc(1, sizeof(*as));
+	as->api = api;
+	as->s = s;
+	sio_set_user(s, as);
+	as->client = client_open(api->chat, &who, &peer_ops, as);
+	log_debug("socket.open", "sid=%s uid=%s", sio_id(s), who.user);
+}
+
+static void
+on_disconnect(void *arg, struct sio_socket *s, const char *reason)
+{
+	struct api_socket *as = sio_user(s);
+
+	(void)arg;
+	if (!as) /* was refused */
+		return;
+	log_debug("socket.closed", "sid=%s uid=%s reason=%s", sio_id(s), client_user(as->client),
+	    log_quote(reason));
+	client_close(&as->client);
+	as->s = NULL;
+	socket_release(as);
+}
+
+static bool
+namespace_known(void *arg, const char *nsp)
+{
+	(void)arg;
+	return strcmp(nsp, NAMESPACE) == 0;
+}
+
+const struct sio_app api_sio_app = {namespace_known, on_connect, on_event, on_disconnect};
