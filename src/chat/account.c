@@ -125,7 +125,9 @@ user_made(struct store_req *req)
 		op_fail(op, req->err, req->err == ERR_USERNAME_TAKEN ? "/username" : NULL, "taken");
 	} else if (op->by_admin) {
 		buf_init(&json);
+		buf_puts(&json, "{\"user\":");
 		user_json(&json, &op->user, true);
+		buf_putc(&json, '}');
 		chat_answer_json(op->done, op->arg, true, &json);
 		buf_fini(&json);
 		op_free(op);
@@ -372,7 +374,7 @@ users_listed(struct store_req *req)
 		return;
 	}
 	buf_init(&json);
-	buf_puts(&json, "{\"items\":[");
+	buf_puts(&json, op->by_admin ? "{\"users\":[" : "{\"items\":[");
 	for (size_t i = 0; i < req->user_count; i++) {
 		if (i)
 			buf_putc(&json, ',');

@@ -92,7 +92,8 @@ int chat_identify(struct chat *c, const char *access_token, struct chat_identity
 
 struct chat_signup {
 	const char *username, *password, *name; /* name may be NULL: the username */
-	bool by_admin;                          /* also when signup is closed; no session is made */
+	/* Also when signup is closed; no session is made; the answer is {"user":{..}}. */
+	bool by_admin;
 };
 void chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *arg);
 void chat_login(struct chat *c, const char *username, const char *password, chat_done done,
@@ -100,7 +101,7 @@ void chat_login(struct chat *c, const char *username, const char *password, chat
 void chat_refresh(struct chat *c, const char *refresh_token, chat_done done, void *arg);
 void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
 void chat_user_get(struct chat *c, const char *user, chat_done done, void *arg);
-/* prefix "" lists all; admin adds the field locked. */
+/* prefix "" lists all; admin adds the field locked and calls the list users, not items. */
 void chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
     chat_done done, void *arg);
 void chat_user_set_password(struct chat *c, const char *username, const char *password,

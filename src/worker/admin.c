@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * admin: what palaverctl asks of a worker, by one table.  Loop thread.
+ *
+ * Request {"command":"user.add",..}; answer {"ok":true,"data":{..}} or
+ * {"ok":false,"code":"..","error":"text","exit":sysexits code}.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "api/fields.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "worker/worker_int.h"
+
+struct admin_call {
+	struct worker *worker;
+	uint32_t id;
+	struct json_object *body;
+};
+
+static int
+exit_status(int err)
+{
+	switch (err) {
+	case ERR_NOT_FOUND:
+		return EX_NOUSER;
+	case ERR_INVALID_FIELD:
+	case ERR_BAD_REQUEST:
+		return EX_DATAERR;
+	case ERR_USERNAME_TAKEN:
+		return EX_CANTCREAT;
+	default:
+		return error_retryable(err) ? EX_TEMPFAIL : EX_SOFTWARE;
+	}
+}
+
+static void
+put_error(struct buf *b, const struct chat_result *res)
+{
+	const char *title = error_title(res->err);
+	char *text =
+	    res->pointer && res->pointer[0]
+		? xasprintf("%s: %s %s", title, res->pointer + 1, res->reason ? res->reason : "")
+		: xstrdup(title);
+
+	buf_printf(b, "{\"ok\":false,\"code\":\"%s\",\"error\":", error_code(res->err));
+	json_put_string(b, text, strlen(text));
+	buf_printf(b, ",\"exit\":%d}", exit_status(res->err));
+	free(text);
+}
+
+static void
+admin_done(void *arg, const struct chat_result *res)
+{
+	struct admin_call *call = arg;
+	struct buf b;
+
+	buf_init(&b);
+	if (res->err) {
+		put_error(&b, res);
+	} else {
+		buf_puts(&b, "{\"ok\":true,\"data\":");
+		buf_append(&b, res->json, res->json_len);
+		buf_putc(&b, '}');
+	}
+	imsg_send_buf(call->worker->child->chan, CHAN_CTL_REPLY, call->id, &b);
+	buf_fini(&b);
+	json_object_put(call->body);
+	free(call);
+}
+
+/* ---- commands ---- */
+
+static void
+user_add(struct admin_call *call, const char *username, const char *password)
+{
+	struct chat_signup in = {.username = username, .password = password, .by_admin = true};
+
+	json_get_str(call->body, "name", &in.name);
+	chat_signup(call->worker->chat, &in, admin_done, call);
+}
+
+static void
+user_list(struct admin_call *call, const char *username, const char *password)
+{
+	const char *q = "", *cursor = "";
+
+	json_get_str(call->body, "q", &q);
+	json_get_str(call->body, "cursor", &cursor);
+	chat_user_list(call->worker->chat, q, cursor, STORE_PAGE_MAX, true, admin_done, call);
+}
+
+static void
+user_passwd(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_set_password(call->worker->chat, username, password, admin_done, call);
+}
+
+static void
+user_lock(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_set_locked(call->worker->chat, username, true, admin_done, call);
+}
+
+static void
+user_unlock(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_set_locked(call->worker->chat, username, false, admin_done, call);
+}
+
+static void
+stats(struct admin_call *call, const char *username, const char *password)
+{
+	struct journal_writer_stats js;
+	struct chat_stats cs;
+	struct wire_stats ws;
+	struct buf b;
+
+	chat_stats(call->worker->chat, &cs);
+	wire_stats(call->worker->wire, &ws);
+	journal_writer_stats(call->worker->journal, &js);
+	buf_init(&b);
+#define PUT(set, name) buf_printf(&b, ",\"" #name "\":%llu", (unsigned long long)(set).name)
+	buf_printf(&b, "{\"slot\":%u", call->worker->child->slot);
+	PUT(cs, clients), PUT(cs, rooms), PUT(cs, sent), PUT(cs, acknowledged);
+	PUT(cs, duplicates), PUT(cs, refused), PUT(cs, replayed), PUT(cs, delivered);
+	PUT(cs, gaps), PUT(ws, connections), PUT(ws, sessions), PUT(ws, accepted);
+	PUT(ws, frames_in), PUT(ws, frames_out), PUT(ws, writes), PUT(ws, slow_closed);
+	PUT(ws, protocol_errors), PUT(js, intakes), PUT(js, appends), PUT(js, syncs);
+	PUT(js, open_tickets), PUT(js, damaged_records), PUT(js, segments);
+#undef PUT
+	buf_putc(&b, '}');
+	chat_answer_json(admin_done, call, false, &b);
+	buf_fini(&b);
+}
+
+static const struct admin_command {
+	const char *name;
+	bool username, password; /* needed */
+	void (*run)(struct admin_call *call, const char *username, const char *password);
+} commands[] = {
+    {"user.add", true, true, user_add},
+    {"user.list", false, false, user_list},
+    {"user.passwd", true, true, user_passwd},
+    {"user.lock", true, false, user_lock},
+    {"user.unlock", true, false, user_unlock},
+    {"stats", false, false, stats},
+};
+
+static void
+run(struct admin_call *call, const char *name)
+{
+	const char *pointer, *reason, *username = NULL, *password = NULL;
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct admin_command *c = &commands[i];
+		const struct field fields[] = {
+		    {"username", FIELD_STR, c->username, &username},
+		    {"password", FIELD_STR, c->password, &password},
+		};
+
+		if (strcmp(c->name, name) != 0)
+			continue;
+		if (fields_read(call->body, fields, 2, &pointer, &reason)) {
+			chat_answer_error(admin_done, call, ERR_INVALID_FIELD, pointer, reason);
+			return;
+		}
+		log_info("admin.command", "command=%s user=%s", name,
+		    log_quote(username ? username : ""));
+		c->run(call, username, password);
+		return;
+	}
+	chat_answer_error(admin_done, call, ERR_BAD_REQUEST, "/command", "unknown");
+}
+
+void
+worker_admin(struct worker *w, uint32_t id, const char *json, size_t len)
+{
+	struct admin_call *call = xcalloc(1, sizeof(*call));
+	const char *why, *name = NULL;
+
+	call->worker = w;
+	call->id = id;
+	call->body = json_parse(json, len, &json_default_limits, &why);
+	if (!json_object_is_type(call->body, json_type_object) ||
+	    !json_get_str(call->body, "command", &name) || !name)
+		chat_answer_error(admin_done, call, ERR_BAD_REQUEST, "/command", "required");
+	else
+		run(call, name);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * worker: wires the layers together in one process: store, journal, bus, chat, api,
+ * wire.  Loop thread.
+ *
+ * Everything is opened when the secret has come, which the master sends right after
+ * the configuration and before hub and listeners; so nothing is accepted before the
+ * worker can serve it.
+ */
+#include "worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "bus/local.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "worker/worker_int.h"
+
+#define STORE_THREADS 2
+#define DRAIN_CHECK_S 0.02
+
+static void
+fill_chat_opts(struct chat_opts *o, const struct conf *c)
+{
+	memset(o, 0, sizeof(*o));
+	o->max_text = (size_t)c->chat_max_text;
+	o->rate = c->chat_rate;
+	o->burst = c->chat_burst;
+	o->signup_open = strcmp(c->accounts_signup, "open") == 0;
+	o->access_ttl = c->accounts_access_ttl;
+	o->refresh_ttl = c->accounts_refresh_ttl;
+	o->hash_cost = (int)c->accounts_hash_cost;
+	o->hash_queue = (unsigned int)c->accounts_hash_queue;
+	o->encoder = api_encoder;
+}
+
+static void
+fill_wire_opts(struct wire_opts *o, const struct child *ch)
+{
+	const struct conf *c = ch->conf;
+
+	memset(o, 0, sizeof(*o));
+	o->ping_interval = c->socketio_ping_interval;
+	o->ping_timeout = c->socketio_ping_timeout;
+	o->connect_timeout = c->socketio_connect_timeout;
+	o->max_payload = (size_t)c->socketio_max_payload;
+	o->max_queue = (size_t)c->socketio_max_queue;
+	o->max_body = (size_t)c->http_max_body;
+	o->body_timeout = c->http_body_timeout;
+	o->max_connections = (size_t)c->http_max_connections;
+	o->sio_path = "/socket.io/";
+	o->web_root = c->http_web_root;
+	o->slot = ch->slot;
+}
+
+static void
+open_journal(struct worker *w, const struct conf *c)
+{
+	char *dir = xasprintf("%s/spool", c->state_dir);
+	struct journal_opts opts = {.dir = dir,
+	    .slot = w->child->slot,
+	    .slots = w->child->workers,
+	    .segment_size = (size_t)c->spool_segment};
+	int err = journal_local_writer_open(&opts, &w->journal);
+
+	if (err)
+		fatal(EX_TEMPFAIL, "worker.no_journal", "dir=%s err=%s", log_quote(dir),
+		    error_code(err));
+	free(dir);
+}
+
+static void
+worker_start(struct worker *w, const uint8_t *key, size_t key_len)
+{
+	const struct conf *c = w->child->conf;
+	char *path = xasprintf("%s/palaver.db", c->state_dir);
+	struct wire_app app = {
+	    .sio = api_sio_app, .rest_prefix = API_PREFIX, .request = api_request};
+	struct chat_opts chat_opts;
+	struct wire_opts wire_opts;
+	int err = store_sqlite.prepare(path);
+
+	if (err)
+		fatal(EX_TEMPFAIL, "worker.no_store", "path=%s err=%s", log_quote(path),
+		    error_code(err));
+	w->store = store_open(&store_sqlite, path, STORE_THREADS);
+	free(path);
+	open_journal(w, c);
+	fill_chat_opts(&chat_opts, c);
+	chat_opts.key = key;
+	chat_opts.key_len = key_len;
+	w->chat = chat_new(&chat_opts, w->store, w->journal);
+	w->bus = bus_local_new(&chat_bus_handler, w->chat);
+	chat_set_bus(w->chat, w->bus);
+	w->api = api_new(w->chat);
+	app.arg = w->api;
+	fill_wire_opts(&wire_opts, w->child);
+	w->wire = wire_new(&wire_opts, &app);
+	chat_replay(w->chat);
+	child_ready(w->child);
+}
+
+static void
+on_secret(struct worker *w, const struct imsg *m)
+{
+	struct unpack u;
+	char name[32];
+	const void *key;
+	size_t len;
+
+	unpack_init(&u, m->data, m->len);
+	unpack_strn(&u, name, sizeof(name));
+	key = unpack_bytes(&u, &len);
+	if (unpack_ok(&u) && strcmp(name, "token") == 0 && !w->chat)
+		worker_start(w, key, len);
+}
+
+static void
+on_listener(struct worker *w, struct imsg *m)
+{
+	struct unpack u;
+	uint32_t slot;
+
+	unpack_init(&u, m->data, m->len);
+	slot = unpack_u32(&u);
+	if (m->type == CHAN_UNLISTEN) {
+		wire_unlisten(w->wire, slot);
+		return;
+	}
+	wire_listen(w->wire, m->fd, slot);
+	m->fd = -1;
+}
+
+/* ---- leaving ---- */
+
+static void
+drain_check(struct ev_loop *l, ev_timer *t, int revents)
+{
+	struct worker *w = t->data;
+	size_t open = wire_connections(w->wire), sends = chat_in_flight(w->chat);
+
+	(void)l, (void)revents;
+	if ((open || sends) && clock_mono_ms() < w->drain_until)
+		return;
+	log_info("worker.drained", "connections=%zu sends=%zu", open, sends);
+	loop_stop();
+}
+
+static void
+drain(struct worker *w)
+{
+	if (!w->wire) {
+		loop_stop();
+		return;
+	}
+	if (ev_is_active(&w->drain))
+		return;
+	wire_drain(w->wire);
+	imsg_send(w->child->chan, CHAN_DRAINING, 0, -1, NULL, 0);
+	w->drain_until = clock_mono_ms() + w->child->conf->drain_timeout;
+	ev_timer_init(&w->drain, drain_check, 0, DRAIN_CHECK_S);
+	w->drain.data = w;
+	ev_timer_start(loop_ev(), &w->drain);
+}
+
+/* Sends that are still under way stay in the spool and are replayed. */
+static void
+worker_stop(struct worker *w)
+{
+	ev_timer_stop(loop_ev(), &w->drain);
+	wire_free(&w->wire);
+	api_free(&w->api);
+	if (w->bus)
+		bus_close(&w->bus);
+	store_close(&w->store);
+	if (w->journal)
+		journal_writer_close(&w->journal);
+	chat_free(&w->chat);
+}
+
+static void
+on_message(struct child *ch, struct imsg *m)
+{
+	struct worker *w = ch->arg;
+
+	if (!w->chat && m->type != CHAN_SECRET && m->type != CHAN_DRAIN) {
+		log_error("worker.early_message", "type=%u", m->type);
+		return;
+	}
+	switch (m->type) {
+	case CHAN_SECRET:
+		on_secret(w, m);
+		break;
+	case CHAN_HUB:
+		bus_local_set_fd(w->bus, m->fd);
+		m->fd = -1;
+		break;
+	case CHAN_LISTENER:
+	case CHAN_UNLISTEN:
+		on_listener(w, m);
+		break;
+	case CHAN_CTL:
+		worker_admin(w, m->id, (const char *)m->data, m->len);
+		break;
+	case CHAN_DRAIN:
+		drain(w);
+		break;
+	default:
+		log_warn("worker.unknown_message", "type=%u", m->type);
+	}
+}
+
+static void
+reloaded(struct child *ch)
+{
+	struct worker *w = ch->arg;
+	struct chat_opts chat_opts;
+	struct wire_opts wire_opts;
+
+	if (!w->chat)
+		return;
+	fill_chat_opts(&chat_opts, ch->conf);
+	chat_reconfigure(w->chat, &chat_opts);
+	fill_wire_opts(&wire_opts, ch);
+	wire_reconfigure(w->wire, &wire_opts);
+}
+
+int
+worker_main(struct child *ch)
+{
+	struct worker w = {.child = ch};
+	int status;
+
+	ch->message = on_message;
+	ch->reloaded = reloaded;
+	ch->arg = &w;
+	status = child_run(ch);
+	worker_stop(&w);
+	return status;
+}
