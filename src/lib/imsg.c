@@ -258,6 +258,41 @@ readable(struct ev_loop *l, ev_io *w, int revents)
 	dispatch(c);
 }
 
+static int
+read_exactly(int fd, struct buf *b, size_t len)
+{
+	while (len) {
+		ssize_t n = recv(fd, buf_reserve(b, len), len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		b->len += (size_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+imsg_read_first(int fd, uint16_t type, struct buf *payload)
+{
+	struct unpack u;
+	struct buf head;
+	uint32_t len;
+	int err = -1;
+
+	buf_init(&head);
+	if (read_exactly(fd, &head, HEADER) == 0) {
+		unpack_init(&u, head.data, head.len);
+		len = unpack_u32(&u);
+		if (unpack_u16(&u) == type && unpack_u16(&u) == 0 && len <= IMSG_MAX_PAYLOAD)
+			err = read_exactly(fd, payload, len);
+	}
+	buf_fini(&head);
+	return err;
+}
+
 struct imsg_chan *
 imsg_chan_new(int fd, const struct imsg_handler *h, void *arg)
 {

@@ -27,6 +27,12 @@ struct imsg {
 	int fd; /* -1: none.  The callback takes it (sets it to -1) or it is closed */
 };
 
+/*
+ * Reads one message from a blocking socket that has no channel yet; it must be of
+ * this type and bring no descriptor.  0, or -1: it did not, or the peer is gone.
+ */
+int imsg_read_first(int fd, uint16_t type, struct buf *payload);
+
 struct imsg_chan;
 
 struct imsg_handler {
