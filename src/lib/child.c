@@ -34,7 +34,8 @@ read_conf(struct child *ch)
 
 	buf_init(&b);
 	if (imsg_read_first(CHILD_FD, CHAN_CONF, &b) < 0)
-		fatal(EX_UNAVAILABLE, "child.no_conf", "the master is gone or sent no configuration");
+		fatal(
+		    EX_UNAVAILABLE, "child.no_conf", "the master is gone or sent no configuration");
 	unpack_init(&u, b.data, b.len);
 	ch->slot = unpack_u32(&u);
 	ch->workers = unpack_u32(&u);

@@ -45,9 +45,8 @@ keep_error(cfg_t *cfg, const char *fmt, va_list ap)
 	if (parse_error)
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
-	parse_error = cfg && cfg->line > 0
-	    ? xasprintf("%s:%d: %s", current_file, cfg->line, text)
-	    : xasprintf("%s: %s", current_file, text);
+	parse_error = cfg && cfg->line > 0 ? xasprintf("%s:%d: %s", current_file, cfg->line, text)
+					   : xasprintf("%s: %s", current_file, text);
 }
 
 /* ---- one value ---- */
@@ -88,9 +87,9 @@ parse_number(enum conf_kind kind, const char *text, int64_t *v_r)
 		*v_r *= units[i].factor;
 		return NULL;
 	}
-	return kind == CONF_KIND_TIME ? "needs a unit: ms, s, m, h or d"
-	    : kind == CONF_KIND_SIZE  ? "is not a size; units are K, M and G"
-				      : "is not a whole number";
+	return kind == CONF_KIND_TIME   ? "needs a unit: ms, s, m, h or d"
+	       : kind == CONF_KIND_SIZE ? "is not a size; units are K, M and G"
+					: "is not a whole number";
 }
 
 static bool
@@ -107,7 +106,8 @@ is_choice(const char *choices, const char *word)
 static bool
 parse_bool(const char *text, bool *r)
 {
-	static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no", "off"};
+	static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {
+								    "false", "no", "off"};
 
 	for (int i = 0; i < 3; i++) {
 		if (strcasecmp(text, yes[i]) == 0 || strcasecmp(text, no[i]) == 0) {
@@ -138,8 +138,7 @@ set_value(struct conf *c, const struct conf_row *row, const char *text)
 		*(int64_t *)field = v;
 		return NULL;
 	case CONF_KIND_BOOL:
-		return parse_bool(text, field) ? NULL
-					       : xasprintf("\"%s\" is not yes or no", text);
+		return parse_bool(text, field) ? NULL : xasprintf("\"%s\" is not yes or no", text);
 	case CONF_KIND_ENUM:
 		if (!is_choice(row->choices, text))
 			return xasprintf("\"%s\" is not one of %s", text, row->choices);
@@ -162,7 +161,8 @@ static const struct conf_row *
 find_row(const char *section, const char *name)
 {
 	for (size_t i = 0; i < conf_row_count; i++)
-		if (strcmp(conf_rows[i].section, section) == 0 && strcmp(conf_rows[i].name, name) == 0)
+		if (strcmp(conf_rows[i].section, section) == 0 &&
+		    strcmp(conf_rows[i].name, name) == 0)
 			return &conf_rows[i];
 	return NULL;
 }
@@ -207,8 +207,8 @@ on_listen(cfg_t *cfg, cfg_opt_t *opt)
 	for (size_t i = 0; v && i < c->listen_count; i++) {
 		if (c->listen[i].port == v &&
 		    strcmp(c->listen[i].address, cfg_getstr(sec, "address")) == 0) {
-			cfg_error(cfg, "listen: %s port %lld is named twice",
-			    c->listen[i].address, (long long)v);
+			cfg_error(cfg, "listen: %s port %lld is named twice", c->listen[i].address,
+			    (long long)v);
 			return -1;
 		}
 	}
@@ -240,8 +240,8 @@ section_opts(const char *section, size_t *n)
 
 	for (size_t i = 0; i < conf_row_count; i++)
 		if (strcmp(conf_rows[i].section, section) == 0)
-			add_opt(&opts, n,
-			    (cfg_opt_t)CFG_STR(conf_rows[i].name, NULL, CFGF_NODEFAULT));
+			add_opt(
+			    &opts, n, (cfg_opt_t)CFG_STR(conf_rows[i].name, NULL, CFGF_NODEFAULT));
 	return opts;
 }
 
@@ -270,8 +270,8 @@ schema_init(struct schema *s)
 	cfg_set_error_function(s->cfg, keep_error);
 	for (size_t i = 0; i < conf_row_count; i++) {
 		char *path = *conf_rows[i].section
-		    ? xasprintf("%s|%s", conf_rows[i].section, conf_rows[i].name)
-		    : xstrdup(conf_rows[i].name);
+				 ? xasprintf("%s|%s", conf_rows[i].section, conf_rows[i].name)
+				 : xstrdup(conf_rows[i].name);
 
 		cfg_set_validate_func(s->cfg, path, on_value);
 		free(path);
@@ -379,9 +379,10 @@ check_braces(const char *text)
 	free(parse_error);
 	parse_error = NULL;
 	if (open)
-		parse_error = xasprintf("%s: a section is not closed; a \"}\" is missing at or before "
-					"the end of the file",
-		    current_file);
+		parse_error =
+		    xasprintf("%s: a section is not closed; a \"}\" is missing at or before "
+			      "the end of the file",
+			current_file);
 	return open ? -1 : 0;
 }
 
@@ -483,8 +484,9 @@ conf_read_secret(const char *path, size_t min, size_t max, struct buf *out, char
 	else if (!S_ISREG(st.st_mode))
 		*error_r = xasprintf("%s: is not a regular file", path);
 	else if (st.st_mode & 077)
-		*error_r = xasprintf("%s: may be read or written by others (mode %04o); chmod 600 it",
-		    path, st.st_mode & 07777);
+		*error_r =
+		    xasprintf("%s: may be read or written by others (mode %04o); chmod 600 it",
+			path, st.st_mode & 07777);
 	else if (st.st_uid != 0 && st.st_uid != geteuid())
 		*error_r = xasprintf("%s: belongs to user %u; chown it to root or to the user that "
 				     "starts palaverd",
@@ -496,8 +498,8 @@ conf_read_secret(const char *path, size_t min, size_t max, struct buf *out, char
 		if (out->len && out->data[out->len - 1] == '\n')
 			out->len--;
 		if (out->len < min || out->len > max)
-			*error_r = xasprintf("%s: holds %zu bytes; %zu to %zu are needed", path,
-			    out->len, min, max);
+			*error_r = xasprintf(
+			    "%s: holds %zu bytes; %zu to %zu are needed", path, out->len, min, max);
 	}
 	if (fd >= 0)
 		close(fd);

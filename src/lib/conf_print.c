@@ -27,7 +27,7 @@ static bool
 is_text(const struct conf_row *row)
 {
 	return row->kind == CONF_KIND_STR || row->kind == CONF_KIND_ENUM ||
-	    row->kind == CONF_KIND_SECRET;
+	       row->kind == CONF_KIND_SECRET;
 }
 
 char *
@@ -183,9 +183,10 @@ conf_example(FILE *out)
 		    quote ? "\"" : "");
 	}
 	print_section(out, NULL, before, true);
-	fputs("\n# Where to listen; the section may be given several times.  address is numeric, or\n"
-	      "# \"*\" for every address of this machine.  A change needs a restart.\n"
-	      "#listen {\n#\taddress = \"127.0.0.1\"\n#\tport = 8080\n#}\n",
+	fputs(
+	    "\n# Where to listen; the section may be given several times.  address is numeric, or\n"
+	    "# \"*\" for every address of this machine.  A change needs a restart.\n"
+	    "#listen {\n#\taddress = \"127.0.0.1\"\n#\tport = 8080\n#}\n",
 	    out);
 }
 
@@ -312,10 +313,11 @@ conf_merge_reload(const struct conf *old, const struct conf *fresh, struct buf *
 
 	for (size_t i = 0; i < conf_row_count; i++) {
 		const struct conf_row *row = &conf_rows[i];
-		char tmp[sizeof(int64_t)], *a = (char *)c + row->offset, *b = (char *)f + row->offset;
-		size_t size = is_text(row)		? sizeof(char *)
-		    : row->kind == CONF_KIND_BOOL ? sizeof(bool)
-						  : sizeof(int64_t);
+		char tmp[sizeof(int64_t)], *a = (char *)c + row->offset,
+					   *b = (char *)f + row->offset;
+		size_t size = is_text(row)                  ? sizeof(char *)
+			      : row->kind == CONF_KIND_BOOL ? sizeof(bool)
+							    : sizeof(int64_t);
 		char *origin = c->origins[i];
 
 		if (row->reload == CONF_RESTART) {

@@ -236,7 +236,7 @@ ctlsock_close(struct ctlsock **sp)
 	ev_io_stop(loop_ev(), &s->accept);
 	close(s->fd);
 	unlink(s->path);
-	DL_FOREACH_SAFE(s->peers, p, tmp) {
+	DL_FOREACH_SAFE (s->peers, p, tmp) {
 		DL_DELETE(s->peers, p);
 		p->sock = NULL;
 		peer_end(p);

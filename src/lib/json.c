@@ -64,8 +64,8 @@ void
 json_put(struct buf *b, struct json_object *o)
 {
 	size_t len;
-	const char *s = json_object_to_json_string_length(o,
-	    JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	const char *s = json_object_to_json_string_length(
+	    o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
 
 	buf_append(b, s, len);
 }
@@ -77,7 +77,8 @@ member(struct json_object *o, const char *key, enum json_type type, struct json_
 	struct json_object *v = NULL;
 
 	*v_r = NULL;
-	if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, key, &v) || !v)
+	if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, key, &v) ||
+	    !v)
 		return true;
 	if (!json_object_is_type(v, type))
 		return false;

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * control: the requests of palaverctl, by one table.  Master process, loop thread.
+ *
+ * What only a worker can do (users, statistics) is forwarded to the lowest ready one
+ * and its answer passed on; if it dies or takes too long, the answer says so.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "lib/child.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "master/master.h"
+
+#define FORWARD_TIMEOUT_S 10.0
+
+struct control_call {
+	struct master *master;
+	struct ctlsock_peer *peer;
+	struct proc *worker;
+	unsigned int generation; /* of the worker: an answer of an earlier one is not ours */
+	uint32_t id;
+	ev_timer timeout;
+	struct control_call *prev, *next;
+};
+
+static void
+reply_error(struct ctlsock_peer *peer, const char *code, const char *text, int status)
+{
+	struct buf b;
+
+	buf_init(&b);
+	buf_printf(&b, "{\"ok\":false,\"code\":\"%s\",\"error\":", code);
+	json_put_string(&b, text, strlen(text));
+	buf_printf(&b, ",\"exit\":%d}", status);
+	ctlsock_reply(peer, (const char *)b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
+reply_data(struct ctlsock_peer *peer, struct buf *data)
+{
+	struct buf b;
+
+	buf_init(&b);
+	buf_printf(&b, "{\"ok\":true,\"data\":%s}", buf_cstr(data));
+	ctlsock_reply(peer, (const char *)b.data, b.len);
+	buf_fini(&b);
+}
+
+/* ---- answered by the master ---- */
+
+static void
+put_process(struct buf *b, const struct proc *p, int64_t now)
+{
+	buf_printf(b,
+	    ",{\"role\":\"%s\",\"slot\":%u,\"pid\":%d,\"state\":\"%s\",\"uptime_ms\":%" PRId64
+	    ",\"restarts\":%u}",
+	    proc_role_name(p->role), p->slot, (int)p->pid, proc_state_name(p->state),
+	    p->pid ? now - p->started_ms : 0, p->restarts);
+}
+
+static void
+do_status(struct master *m, struct ctlsock_peer *peer)
+{
+	int64_t now = clock_mono_ms();
+	struct buf b;
+
+	buf_init(&b);
+	buf_printf(&b, "{\"version\":\"%s\",\"pid\":%d,\"uptime_ms\":%" PRId64 ",\"state\":\"%s\"",
+	    PACKAGE_VERSION, (int)getpid(), now - m->started_ms,
+	    m->stopping    ? "stopping"
+	    : m->announced ? "ready"
+			   : "starting");
+	buf_puts(&b, ",\"listen\":[");
+	for (size_t i = 0; i < m->conf->listen_count; i++)
+		buf_printf(&b, "%s\"%s\"", i ? "," : "", m->addresses[i]);
+	buf_printf(&b,
+	    "],\"processes\":[{\"role\":\"master\",\"slot\":0,\"pid\":%d,\"state\":\"ready\","
+	    "\"uptime_ms\":%" PRId64 ",\"restarts\":0}",
+	    (int)getpid(), now - m->started_ms);
+	for (size_t i = 0; i < m->proc_count; i++)
+		put_process(&b, &m->procs[i], now);
+	buf_puts(&b, "]}");
+	reply_data(peer, &b);
+	buf_fini(&b);
+}
+
+static void
+do_ping(struct master *m, struct ctlsock_peer *peer)
+{
+	struct buf b;
+
+	buf_init(&b);
+	buf_puts(&b, "{\"pong\":true}");
+	reply_data(peer, &b);
+	buf_fini(&b);
+}
+
+static void
+do_conf(struct master *m, struct ctlsock_peer *peer)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct buf b;
+
+	if (!f) {
+		reply_error(peer, "internal", strerror(errno), EX_OSERR);
+		return;
+	}
+	conf_dump(m->conf, f);
+	fclose(f);
+	buf_init(&b);
+	buf_puts(&b, "{\"text\":");
+	json_put_string(&b, text, len);
+	buf_putc(&b, '}');
+	reply_data(peer, &b);
+	buf_fini(&b);
+	free(text);
+}
+
+static void
+do_reload(struct master *m, struct ctlsock_peer *peer)
+{
+	struct buf b;
+	char *text;
+
+	if (master_reload(m, &text) < 0) {
+		reply_error(peer, "bad_configuration", text, EX_CONFIG);
+	} else {
+		buf_init(&b);
+		buf_puts(&b, "{\"wants_restart\":");
+		json_put_string(&b, text, strlen(text));
+		buf_putc(&b, '}');
+		reply_data(peer, &b);
+		buf_fini(&b);
+	}
+	free(text);
+}
+
+static void
+do_shutdown(struct master *m, struct ctlsock_peer *peer)
+{
+	struct buf b;
+
+	buf_init(&b);
+	buf_printf(&b, "{\"pid\":%d}", (int)getpid());
+	reply_data(peer, &b);
+	buf_fini(&b);
+	if (!m->stopping)
+		master_stop(m);
+}
+
+static const struct command {
+	const char *name;
+	void (*run)(struct master *m, struct ctlsock_peer *peer);
+} commands[] = {
+    {"status", do_status},
+    {"ping", do_ping},
+    {"conf", do_conf},
+    {"reload", do_reload},
+    {"shutdown", do_shutdown},
+};
+
+/* ---- answered by a worker ---- */
+
+static void
+call_free(struct control_call *c)
+{
+	ev_timer_stop(loop_ev(), &c->timeout);
+	DL_DELETE(c->master->calls, c);
+	free(c);
+}
+
+static void
+call_failed(struct control_call *c, const char *code, const char *text)
+{
+	reply_error(c->peer, code, text, EX_TEMPFAIL);
+	call_free(c);
+}
+
+static void
+call_timeout(struct ev_loop *l, ev_timer *t, int revents)
+{
+	call_failed(t->data, "timeout", "the worker did not answer in time; try again");
+}
+
+static void
+forward(struct master *m, struct ctlsock_peer *peer, const char *line, size_t len)
+{
+	static uint32_t next_id;
+	struct proc *w = proc_any_worker(m);
+	struct control_call *c;
+
+	if (!w) {
+		reply_error(
+		    peer, "unavailable", "no worker is ready; see palaverctl status", EX_TEMPFAIL);
+		return;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->master = m;
+	c->peer = peer;
+	c->worker = w;
+	c->generation = w->generation;
+	c->id = ++next_id;
+	ev_timer_init(&c->timeout, call_timeout, FORWARD_TIMEOUT_S, 0);
+	c->timeout.data = c;
+	ev_timer_start(loop_ev(), &c->timeout);
+	DL_APPEND(m->calls, c);
+	imsg_send(w->chan, CHAN_CTL, c->id, -1, line, len);
+}
+
+void
+control_reply_from_worker(struct master *m, const struct imsg *msg)
+{
+	struct control_call *c;
+
+	DL_FOREACH (m->calls, c) {
+		if (c->id != msg->id || c->generation != c->worker->generation)
+			continue;
+		ctlsock_reply(c->peer, (const char *)msg->data, msg->len);
+		call_free(c);
+		return;
+	}
+}
+
+void
+control_worker_gone(struct master *m, const struct proc *p)
+{
+	struct control_call *c, *tmp;
+
+	DL_FOREACH_SAFE (m->calls, c, tmp)
+		if (c->worker == p)
+			call_failed(c, "unknown_outcome",
+			    "the worker died; it is not known whether this was done");
+}
+
+/* ---- requests ---- */
+
+static void
+on_request(void *arg, struct ctlsock_peer *peer, const char *line, size_t len)
+{
+	struct master *m = arg;
+	const char *why, *name = NULL;
+	struct json_object *o = json_parse(line, len, &json_default_limits, &why);
+
+	if (!o || !json_get_str(o, "command", &name) || !name) {
+		reply_error(peer, "bad_request", "a request is {\"command\":\"..\"}", EX_USAGE);
+		json_object_put(o);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(commands[i].name, name) == 0) {
+			json_object_put(o);
+			commands[i].run(m, peer);
+			return;
+		}
+	}
+	forward(m, peer, line, len);
+	json_object_put(o);
+}
+
+void
+control_open(struct master *m)
+{
+	char *path = xasprintf("%s/palaverd.sock", m->conf->run_dir);
+
+	m->control = ctlsock_listen(path, on_request, m);
+	if (!m->control)
+		fatal(EX_CANTCREAT, "control.failed",
+		    "socket=%s err=%s; is run_dir writable and its path short?", path,
+		    strerror(errno));
+	free(path);
+}
+
+void
+control_close(struct master *m)
+{
+	struct control_call *c, *tmp;
+
+	DL_FOREACH_SAFE (m->calls, c, tmp)
+		call_failed(c, "shutting_down", "the server is shutting down");
+	ctlsock_close(&m->control);
+}
