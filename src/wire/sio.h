@@ -63,7 +63,7 @@ struct sio_app {
 
 const char *sio_id(const struct sio_socket *s);        /* the public socket id */
 const char *sio_namespace(const struct sio_socket *s); /* "/" or "/chat" */
-const char *sio_address(const struct sio_socket *s);   /* peer's address, text */
+
 void sio_set_user(struct sio_socket *s, void *user);   /* the application's own pointer */
 void *sio_user(const struct sio_socket *s);
 
@@ -95,7 +95,10 @@ typedef void (*sio_ack_cb)(void *arg, const struct sio_args *args);
 void sio_send_ack(struct sio_socket *s, const char *name, const char *args, size_t args_len,
     sio_ack_cb cb, void *arg);
 
-/* Leaves the namespace ("41"), or closes the whole connection in order.  disconnect() runs later. */
+/*
+ * Leaves the namespace ("41"): disconnect() runs before the return and s is gone.  With
+ * close: closes the whole connection in order, disconnect() runs later.
+ */
 void sio_disconnect(struct sio_socket *s, bool close);
 
 #endif
