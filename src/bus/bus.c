@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * bus: hands each call to the implementation.  Any process that opened one, loop
+ * thread.
+ */
+#include "bus/bus.h"
+
+#include "model/error.h"
+
+void
+bus_close(struct bus **b)
+{
+	if (*b)
+		(*b)->ops->close(*b);
+	*b = NULL;
+}
+
+bool
+bus_is_up(const struct bus *b)
+{
+	return b->up;
+}
+
+int
+bus_submit(struct bus *b, const struct event *ev, bus_submit_cb cb, void *arg)
+{
+	return b->ops->submit(b, ev, cb, arg);
+}
+
+int
+bus_window(struct bus *b, const char *conversation, uint64_t after, uint64_t before, size_t limit,
+    bus_window_cb cb, void *arg)
+{
+	return b->ops->window(b, conversation, after, before, limit, cb, arg);
+}
+
+int
+bus_subscribe(struct bus *b, const char *conversation, bus_subscribe_cb cb, void *arg)
+{
+	return b->ops->subscribe(b, conversation, cb, arg);
+}
+
+void
+bus_unsubscribe(struct bus *b, const char *conversation)
+{
+	b->ops->unsubscribe(b, conversation);
+}
+
+void
+bus_user_online(struct bus *b, const char *user, bool online)
+{
+	b->ops->user_online(b, user, online);
+}
+
+void
+bus_cast(struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len)
+{
+	b->ops->cast(b, conversation, sender, payload, len);
+}
+
+int
+bus_archived(struct bus *b, struct event *const *events, size_t count)
+{
+	return b->ops->archived(b, events, count);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * hub_proto: the messages between a process and the hub, over imsg.  Both sides are
+ * the same binary.  Fields in the order of pack.h calls; an id pairs request and
+ * answer.  The hub answers in the order of the requests, and an event that it
+ * published before an answer arrives before it.
+ */
+#ifndef PALAVER_BUS_HUB_PROTO_H
+#define PALAVER_BUS_HUB_PROTO_H
+
+enum hub_msg {
+	/* to the hub */
+	HUB_SUBMIT = 1,  /* id; event */
+	HUB_WINDOW,      /* id; str conversation, u64 after, u64 before, u32 limit */
+	HUB_SUBSCRIBE,   /* id; str conversation */
+	HUB_UNSUBSCRIBE, /* str conversation */
+	HUB_USER,        /* str user, u8 online */
+	HUB_CAST,        /* str conversation, str sender, bytes payload */
+	HUB_ARCHIVED,    /* u32 count, count x (str conversation, u64 seq) */
+	/* from the hub */
+	HUB_SUBMIT_RESULT = 64, /* id; i64 err, u8 duplicate, event if err is 0 */
+	HUB_WINDOW_RESULT,      /* id; u64 head, u64 floor, u8 more, u32 count, count x event */
+	HUB_SUBSCRIBE_RESULT,   /* id; u64 head */
+	HUB_EVENT,              /* event */
+	HUB_CASTED              /* as HUB_CAST */
+};
+
+#endif
