@@ -50,7 +50,7 @@ struct local_reader {
 	int inotify, dir_watch;
 	bool rescan;
 	ev_io io;
-	ev_timer soon, poll;
+	ev_timer soon, poll, stall;
 	void (*wake)(void *arg);
 	void *arg;
 	struct journal_reader_stats stats;
@@ -198,10 +198,9 @@ stalled(struct local_reader *r, struct slot *s, const struct spool_cursor *c)
 		return clock_mono_ms() - s->stall_since >= STALL_MS;
 	s->stall_next = c->expect;
 	s->stall_since = clock_mono_ms();
-	if (!ev_is_active(&r->soon)) {
-		ev_timer_set(&r->soon, (STALL_MS + 100) / 1000.0, 0);
-		ev_timer_start(loop_ev(), &r->soon);
-	}
+	ev_timer_stop(loop_ev(), &r->stall);
+	ev_timer_set(&r->stall, (STALL_MS + 100) / 1000.0, 0);
+	ev_timer_start(loop_ev(), &r->stall);
 	return false;
 }
 
@@ -381,6 +380,7 @@ local_close(struct journal_reader *base)
 	ev_io_stop(loop_ev(), &r->io);
 	ev_timer_stop(loop_ev(), &r->soon);
 	ev_timer_stop(loop_ev(), &r->poll);
+	ev_timer_stop(loop_ev(), &r->stall);
 	DL_FOREACH_SAFE (r->slots, s, tmp)
 		slot_free(&s);
 	if (r->inotify >= 0)
@@ -413,7 +413,8 @@ journal_local_reader_open(const struct journal_opts *opts, void (*wake)(void *ar
 	ev_io_init(&r->io, on_inotify, r->inotify, EV_READ);
 	ev_timer_init(&r->soon, on_timer, WAKE_DELAY, 0);
 	ev_timer_init(&r->poll, on_timer, WAKE_POLL, WAKE_POLL);
-	r->io.data = r->soon.data = r->poll.data = r;
+	ev_timer_init(&r->stall, on_timer, 0, 0);
+	r->io.data = r->soon.data = r->poll.data = r->stall.data = r;
 	if (mkdir(r->dir, 0700) < 0 && errno != EEXIST)
 		goto fail;
 	if (r->inotify < 0)

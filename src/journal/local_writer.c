@@ -123,18 +123,26 @@ static struct segment *
 begin_segment(struct local_writer *w)
 {
 	struct spool_dir *d = w->dirs;
-	struct spool_head h = {.slot = d->slot, .first = d->next, .prev = d->tail};
+	struct spool_head h = {.slot = d->slot};
 	struct spare *s = w->spares;
 	struct segment *seg;
 	char name[SPOOL_NAME_MAX];
 	int err;
 
+	if (d->segments && d->segments->prev->first == d->next) {
+		d->next++; /* its first write failed, then its sync: it keeps its name */
+		d->tail = 0;
+	}
+	h.first = d->next;
+	h.prev = d->tail;
 	spool_name(name, d->next);
 	buf_clear(&w->scratch);
 	spool_pack_head(&w->scratch, &h);
 	err = spool_write(s->fd, w->scratch.data, w->scratch.len, 0);
 	if (!err && renameat(d->fd, s->name, d->fd, name) < 0)
 		err = errno;
+	if (err)
+		unlinkat(d->fd, s->name, 0);
 	w->dir_dirty = true; /* until then a sync of its records proves nothing */
 	LL_DELETE(w->spares, s);
 	w->spare_count--;
@@ -149,7 +157,6 @@ begin_segment(struct local_writer *w)
 		return seg;
 	log_error(
 	    "journal.no_segment", "dir=%s file=%s err=%s", d->path, name, log_quote(strerror(err)));
-	unlinkat(d->fd, name, 0);
 	recover_segment_free(&seg);
 	return NULL;
 }

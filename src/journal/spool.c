@@ -402,6 +402,19 @@ resync(struct spool_cursor *c, struct spool_record *r)
 	return false;
 }
 
+/*
+ * The good record r behind the bad place may be newer than what was read of that
+ * place, if the segment is alive: read it once more before it is passed by.
+ */
+static bool
+recheck(struct spool_cursor *c, struct spool_record *r)
+{
+	size_t offset = r->offset;
+
+	buf_clear(&c->window);
+	return record_at(c, c->offset, r) || record_at(c, offset, r);
+}
+
 enum spool_found
 spool_next(struct spool_cursor *c, bool sealed, struct spool_record *r)
 {
@@ -409,7 +422,7 @@ spool_next(struct spool_cursor *c, bool sealed, struct spool_record *r)
 	if (!record_at(c, c->offset, r)) {
 		if (!sealed)
 			return SPOOL_WAIT;
-		if (!resync(c, r))
+		if (!resync(c, r) || !recheck(c, r))
 			return SPOOL_END;
 	}
 	c->damage.offset = c->offset;
