@@ -53,7 +53,8 @@ bus_user_online(struct bus *b, const char *user, bool online)
 }
 
 void
-bus_cast(struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len)
+bus_cast(
+    struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len)
 {
 	b->ops->cast(b, conversation, sender, payload, len);
 }

@@ -183,7 +183,7 @@ disconnect(struct bus_local *b)
 	b->bus.up = false;
 	b->pending = NULL;
 	HASH_SORT(list, by_id);
-	HASH_ITER(hh, list, p, tmp) {
+	HASH_ITER (hh, list, p, tmp) {
 		HASH_DEL(list, p);
 		fail(p, ERR_UNKNOWN_OUTCOME);
 		free(p);
@@ -308,8 +308,8 @@ local_user_online(struct bus *bus, const char *user, bool online)
 }
 
 static void
-local_cast(struct bus *bus, const char *conversation, const char *sender, const char *payload,
-    size_t len)
+local_cast(
+    struct bus *bus, const char *conversation, const char *sender, const char *payload, size_t len)
 {
 	struct buf b;
 
@@ -344,7 +344,7 @@ local_close(struct bus *bus)
 	struct pending *p, *tmp;
 
 	imsg_chan_free(&b->chan);
-	HASH_ITER(hh, b->pending, p, tmp) {
+	HASH_ITER (hh, b->pending, p, tmp) {
 		HASH_DEL(b->pending, p);
 		free(p);
 	}

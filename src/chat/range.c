@@ -14,6 +14,8 @@
 
 #include "chat/chat_int.h"
 
+#define SEQ_END (UINT64_C(1) << 53) /* above every number */
+
 struct range_op {
 	struct chat *chat;
 	char conversation[ID_MAX];
@@ -197,6 +199,6 @@ range_before(
 {
 	struct range_op *op = range_new(c, conversation, limit, cb, arg);
 
-	op->before = before;
+	op->before = before ? before : SEQ_END;
 	range_start(op);
 }

@@ -16,7 +16,7 @@
 #include "lib/ctlsock.h"
 #include "lib/imsg.h"
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX 63
 
 enum proc_role { PROC_HUB, PROC_ARCHIVER, PROC_WORKER };
 enum proc_state { PROC_DOWN, PROC_STARTING, PROC_READY, PROC_DRAINING };
