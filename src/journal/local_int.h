@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * local_int: the local writer's own structures, shared by local_writer.c (the
- * living spool), local_commit.c (group commit) and local_recover.c (open, adoption, reclaim).  Loop
- * thread.
+ * living spool), local_commit.c (group commit) and local_recover.c (open,
+ * adoption, reclaim).  Loop thread.
  */
 #ifndef PALAVER_JOURNAL_LOCAL_INT_H
 #define PALAVER_JOURNAL_LOCAL_INT_H

@@ -46,6 +46,8 @@ static int
 teardown(void **state)
 {
 	spool_sync = fdatasync;
+	log_set_fd(-1);
+	umount(dir); /* if the test of the full disk left it */
 	remove_tree(dir);
 	return 0;
 }
@@ -182,6 +184,82 @@ an_append_is_confirmed_by_a_later_sync(void **state)
 	assert_int_equal(chain_left, 20); /* never from within the call */
 	run_loop();
 	assert_int_equal(syncs_ended, 20);
+	journal_writer_close(&chain_writer);
+}
+
+/* A sync that tells when it has begun and ends when it is told. */
+static int begun_pipe[2], go_pipe[2];
+
+static int
+gated_sync(int fd)
+{
+	char c = 'b';
+
+	if (syncs_begun++ == 0 &&
+	    (write(begun_pipe[1], &c, 1) != 1 || read(go_pipe[0], &c, 1) != 1))
+		abort();
+	syncs_ended++;
+	return fdatasync(fd);
+}
+
+static void
+gate_appended(void *arg, int err, enum journal_durable how)
+{
+	unsigned int *ended = arg;
+
+	assert_int_equal(err, 0);
+	*ended = syncs_ended;
+	if (--left == 0)
+		loop_stop();
+}
+
+static void
+gate_append(unsigned int n, unsigned int *ended)
+{
+	struct event *ev = make_event(n), *numbered = event_numbered(ev, n, 1);
+
+	left++;
+	assert_int_equal(
+	    journal_append(chain_writer, intake(chain_writer, n), numbered, gate_appended, ended),
+	    0);
+	event_unref(&ev);
+	event_unref(&numbered);
+}
+
+static unsigned int ended_first, ended_late;
+
+static void
+on_sync_begun(struct ev_loop *loop, ev_io *io, int revents)
+{
+	char c;
+
+	assert_int_equal(read(begun_pipe[0], &c, 1), 1);
+	assert_int_equal(left, 1); /* the first waits for its sync */
+	gate_append(2, &ended_late);
+	assert_int_equal(write(go_pipe[1], &c, 1), 1);
+}
+
+static void
+an_append_during_a_sync_waits_for_the_next(void **state)
+{
+	ev_io io;
+
+	chain_writer = writer();
+	assert_int_equal(pipe(begun_pipe) | pipe(go_pipe), 0);
+	ev_io_init(&io, on_sync_begun, begun_pipe[0], EV_READ);
+	ev_io_start(loop_ev(), &io);
+	count_syncs(0);
+	spool_sync = gated_sync;
+	left = 0;
+	gate_append(1, &ended_first);
+	run_loop();
+	assert_int_equal(ended_first, 1);
+	assert_int_equal(ended_late, 2);
+	ev_io_stop(loop_ev(), &io);
+	for (int i = 0; i < 2; i++) {
+		close(begun_pipe[i]);
+		close(go_pipe[i]);
+	}
 	journal_writer_close(&chain_writer);
 }
 
@@ -749,6 +827,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_hundred_appends_of_a_turn_share_a_sync),
 	    TEST(an_append_is_confirmed_by_a_later_sync),
+	    TEST(an_append_during_a_sync_waits_for_the_next),
 	    TEST(a_failed_sync_is_not_tried_again_but_rewritten),
 	    TEST(an_append_that_failed_twice_may_be_repeated),
 	    TEST(every_crash_state_recovers),
