@@ -26,6 +26,7 @@
 #include "journal/journal.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "model/error.h"
 #include "store/store.h"
 
 #define BATCH       500

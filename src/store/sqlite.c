@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sqlite: opening, schema, statements and errors of the SQLite store.  Threads of the
+ * store's pool; a handle belongs to one thread.
+ *
+ * WAL, so that readers never wait for the writer, and synchronous=FULL: a write that
+ * returned is on the disk.  Several processes write; each waits up to sqlite_busy_ms for
+ * another's transaction, which are all short.
+ */
+#include "store/sqlite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/log.h"
+#include "model/error.h"
+
+#define SCHEMA_VERSION 1
+
+int sqlite_busy_ms = 5000;
+
+/* One entry a version; a database of version n gets those from n on. */
+static const char *const upgrades[SCHEMA_VERSION] = {
+    "CREATE TABLE users (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
+    " password TEXT NOT NULL, locked INTEGER NOT NULL, created_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE sessions (id TEXT PRIMARY KEY, user TEXT NOT NULL REFERENCES users (id),"
+    " token_hash BLOB NOT NULL UNIQUE, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE INDEX sessions_user ON sessions (user);"
+    "CREATE TABLE conversations (id TEXT PRIMARY KEY, type INTEGER NOT NULL, name TEXT NOT NULL,"
+    " creator TEXT NOT NULL REFERENCES users (id), created_ms INTEGER NOT NULL, pair TEXT UNIQUE)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE members (conversation TEXT NOT NULL REFERENCES conversations (id),"
+    " user TEXT NOT NULL REFERENCES users (id), PRIMARY KEY (conversation, user)) WITHOUT ROWID;"
+    "CREATE INDEX members_user ON members (user, conversation);"
+    "CREATE TABLE events (conversation TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL "
+    "UNIQUE,"
+    " sender TEXT NOT NULL, client_id TEXT NOT NULL, type INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, digest BLOB NOT NULL, data TEXT NOT NULL,"
+    " PRIMARY KEY (conversation, seq)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX events_client ON events (conversation, sender, client_id)"
+    " WHERE client_id != '';",
+};
+
+static const char *const statements[SQL_COUNT] = {
+#define SQL(name, text) [SQL_##name] = text,
+#include "store/sqlite.def"
+#undef SQL
+};
+
+/* ---- errors ---- */
+
+static int
+map_error(struct sqlite_handle *h)
+{
+	int code = sqlite3_extended_errcode(h->db), err = ERR_INTERNAL;
+
+	switch (code & 0xff) {
+	case SQLITE_CONSTRAINT:
+		return ERR_CONFLICT; /* the caller knows what it means */
+	case SQLITE_FULL:
+		err = ERR_STORAGE_FULL;
+		break;
+	case SQLITE_IOERR:
+		err = sqlite3_system_errno(h->db) == ENOSPC ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
+		break;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+	case SQLITE_CANTOPEN:
+	case SQLITE_READONLY:
+	case SQLITE_PROTOCOL:
+		err = ERR_UNAVAILABLE;
+		break;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		err = ERR_DAMAGED;
+		log_error("store.damaged", "file=%s hint=%s", sqlite3_db_filename(h->db, "main"),
+		    log_quote("stop the server, keep a copy, try: sqlite3 palaver.db .recover"));
+		break;
+	}
+	log_error("store.error", "code=%d err=%s", code, log_quote(sqlite3_errmsg(h->db)));
+	return err;
+}
+
+/* ---- statements ---- */
+
+sqlite3_stmt *
+sqlite_stmt(struct sqlite_handle *h, enum sql_id id, int *err_r)
+{
+	sqlite3_stmt **st = &h->stmts[id];
+
+	if (!*st && sqlite3_prepare_v3(h->db, statements[id], -1, SQLITE_PREPARE_PERSISTENT, st,
+			NULL) != SQLITE_OK) {
+		*err_r = map_error(h);
+		return NULL;
+	}
+	sqlite3_reset(*st);
+	sqlite3_clear_bindings(*st);
+	return *st;
+}
+
+int
+sqlite_step(struct sqlite_handle *h, sqlite3_stmt *st, int *err_r)
+{
+	int rc = sqlite3_step(st);
+
+	if (rc == SQLITE_ROW)
+		return rc;
+	if (rc != SQLITE_DONE)
+		*err_r = map_error(h);
+	sqlite3_reset(st);
+	return rc;
+}
+
+int
+sqlite_exec(struct sqlite_handle *h, sqlite3_stmt *st)
+{
+	int err = 0;
+
+	while (sqlite_step(h, st, &err) == SQLITE_ROW)
+		;
+	return err;
+}
+
+static int
+exec_id(struct sqlite_handle *h, enum sql_id id)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, id, &err);
+
+	return st ? sqlite_exec(h, st) : err;
+}
+
+int
+sqlite_begin(struct sqlite_handle *h)
+{
+	return exec_id(h, SQL_BEGIN);
+}
+
+int
+sqlite_commit(struct sqlite_handle *h)
+{
+	int err = exec_id(h, SQL_COMMIT);
+
+	if (err)
+		sqlite_rollback(h);
+	return err;
+}
+
+void
+sqlite_rollback(struct sqlite_handle *h)
+{
+	if (!sqlite3_get_autocommit(h->db))
+		exec_id(h, SQL_ROLLBACK);
+}
+
+void
+sqlite_bind(sqlite3_stmt *st, int i, const char *text)
+{
+	sqlite3_bind_text(st, i, text ? text : "", -1, SQLITE_STATIC);
+}
+
+void
+sqlite_text(sqlite3_stmt *st, int col, char *dst, size_t size)
+{
+	const char *text = (const char *)sqlite3_column_text(st, col);
+
+	str_copy(dst, size, text ? text : "");
+}
+
+/* ---- handles ---- */
+
+static void
+close_handle(void *arg)
+{
+	struct sqlite_handle *h = arg;
+
+	for (int i = 0; i < SQL_COUNT; i++)
+		sqlite3_finalize(h->stmts[i]);
+	sqlite3_close(h->db);
+	free(h);
+}
+
+static int
+run_text(struct sqlite_handle *h, const char *sql)
+{
+	return sqlite3_exec(h->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : map_error(h);
+}
+
+static struct sqlite_handle *
+open_file(const char *where, int *err_r)
+{
+	struct sqlite_handle *h = xcalloc(1, sizeof(*h));
+
+	*err_r = 0;
+	if (sqlite3_open_v2(where, &h->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+		    SQLITE_OPEN_EXRESCODE,
+		NULL) != SQLITE_OK) {
+		*err_r = h->db ? map_error(h) : ERR_UNAVAILABLE;
+	} else {
+		sqlite3_busy_timeout(h->db, sqlite_busy_ms);
+		*err_r = run_text(h,
+		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+		    "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=1000;"
+		    "PRAGMA trusted_schema=OFF");
+	}
+	if (!*err_r)
+		return h;
+	log_error("store.not_opened", "file=%s err=%s", log_quote(where), error_code(*err_r));
+	close_handle(h);
+	return NULL;
+}
+
+static void *
+open_handle(const char *where)
+{
+	int err;
+
+	return open_file(where, &err);
+}
+
+static int
+user_version(struct sqlite_handle *h, int *version_r)
+{
+	sqlite3_stmt *st = NULL;
+	int err = 0;
+
+	*version_r = -1;
+	if (sqlite3_prepare_v2(h->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK ||
+	    sqlite3_step(st) != SQLITE_ROW)
+		err = map_error(h);
+	else
+		*version_r = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	return err;
+}
+
+/* Under the write lock: of several processes that start together one does the work. */
+static int
+upgrade(struct sqlite_handle *h)
+{
+	char pragma[48];
+	int version, err = sqlite_begin(h);
+
+	if (!err)
+		err = user_version(h, &version);
+	if (!err && version > SCHEMA_VERSION) {
+		log_error("store.too_new",
+		    "version=%d known=%d; this database was written by a newer "
+		    "palaverd: install that one",
+		    version, SCHEMA_VERSION);
+		err = ERR_UNAVAILABLE;
+	}
+	for (; !err && version < SCHEMA_VERSION; version++) {
+		log_info("store.upgrade", "from=%d", version);
+		err = run_text(h, upgrades[version]);
+	}
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d", SCHEMA_VERSION);
+	if (!err)
+		err = run_text(h, pragma);
+	if (!err)
+		return sqlite_commit(h);
+	sqlite_rollback(h);
+	return err;
+}
+
+static int
+prepare(const char *where)
+{
+	struct sqlite_handle *h;
+	int version, err;
+
+	h = open_file(where, &err);
+	if (!h)
+		return err;
+	err = user_version(h, &version);
+	if (!err && version != SCHEMA_VERSION)
+		err = upgrade(h);
+	close_handle(h);
+	return err;
+}
+
+const struct store_impl store_sqlite = {
+    .name = "sqlite",
+    .open_handle = open_handle,
+    .close_handle = close_handle,
+    .prepare = prepare,
+    .ops =
+	{
+	    [STORE_USER_CREATE] = sqlite_user_create,
+	    [STORE_USER_BY_ID] = sqlite_user_by_id,
+	    [STORE_USER_BY_USERNAME] = sqlite_user_by_username,
+	    [STORE_USER_LIST] = sqlite_user_list,
+	    [STORE_USER_SET_PASSWORD] = sqlite_user_set_password,
+	    [STORE_USER_SET_LOCKED] = sqlite_user_set_locked,
+	    [STORE_SESSION_CREATE] = sqlite_session_create,
+	    [STORE_SESSION_BY_TOKEN] = sqlite_session_by_token,
+	    [STORE_SESSION_DELETE] = sqlite_session_delete,
+	    [STORE_CONVERSATION_CREATE] = sqlite_conversation_create,
+	    [STORE_CONVERSATION_GET] = sqlite_conversation_get,
+	    [STORE_CONVERSATION_LIST] = sqlite_conversation_list,
+	    [STORE_CONVERSATION_IDS] = sqlite_conversation_ids,
+	    [STORE_MEMBERS_ADD] = sqlite_members_add,
+	    [STORE_MEMBER_CHECK] = sqlite_member_check,
+	    [STORE_EVENT_BY_CLIENT_ID] = sqlite_event_by_client_id,
+	    [STORE_EVENTS] = sqlite_events,
+	    [STORE_APPLY] = sqlite_apply,
+	},
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sqlite: what the files of the SQLite store share.
+ */
+#ifndef PALAVER_STORE_SQLITE_H
+#define PALAVER_STORE_SQLITE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "store/store.h"
+
+enum sql_id {
+#define SQL(name, text) SQL_##name,
+#include "store/sqlite.def"
+#undef SQL
+	SQL_COUNT
+};
+
+/* One a thread. */
+struct sqlite_handle {
+	sqlite3 *db;
+	sqlite3_stmt *stmts[SQL_COUNT]; /* prepared at first use */
+};
+
+/* How long a write waits for another process's; tests shorten it before a handle is opened. */
+extern int sqlite_busy_ms;
+
+/* A statement ready for binding from 1 on; NULL: *err_r is set. */
+sqlite3_stmt *sqlite_stmt(struct sqlite_handle *h, enum sql_id id, int *err_r);
+/*
+ * Steps: SQLITE_ROW or SQLITE_DONE; else *err_r is set (and logged), and the statement is
+ * reset.
+ */
+int sqlite_step(struct sqlite_handle *h, sqlite3_stmt *st, int *err_r);
+/* Runs to the end and resets.  0 or ERR_; ERR_CONFLICT: a uniqueness rule was broken. */
+int sqlite_exec(struct sqlite_handle *h, sqlite3_stmt *st);
+int sqlite_begin(struct sqlite_handle *h); /* IMMEDIATE: the write lock now, not half-way */
+int sqlite_commit(struct sqlite_handle *h);
+void sqlite_rollback(struct sqlite_handle *h);
+
+void sqlite_bind(sqlite3_stmt *st, int i, const char *text); /* borrowed until the reset */
+void sqlite_text(sqlite3_stmt *st, int col, char *dst, size_t size); /* cut if it is too long */
+
+/* sqlite_people.c */
+void sqlite_user_create(void *h, struct store_req *req);
+void sqlite_user_by_id(void *h, struct store_req *req);
+void sqlite_user_by_username(void *h, struct store_req *req);
+void sqlite_user_list(void *h, struct store_req *req);
+void sqlite_user_set_password(void *h, struct store_req *req);
+void sqlite_user_set_locked(void *h, struct store_req *req);
+void sqlite_session_create(void *h, struct store_req *req);
+void sqlite_session_by_token(void *h, struct store_req *req);
+void sqlite_session_delete(void *h, struct store_req *req);
+
+/* sqlite_conversations.c */
+void sqlite_conversation_create(void *h, struct store_req *req);
+void sqlite_conversation_get(void *h, struct store_req *req);
+void sqlite_conversation_list(void *h, struct store_req *req);
+void sqlite_conversation_ids(void *h, struct store_req *req);
+void sqlite_members_add(void *h, struct store_req *req);
+void sqlite_member_check(void *h, struct store_req *req);
+
+/* sqlite_events.c */
+void sqlite_event_by_client_id(void *h, struct store_req *req);
+void sqlite_events(void *h, struct store_req *req);
+void sqlite_apply(void *h, struct store_req *req);
+
+#endif

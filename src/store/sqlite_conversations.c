@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sqlite_conversations: conversations and members.  Threads of the store's pool.
+ *
+ * A direct conversation has the ids of its pair, in order, in the unique column
+ * `pair`: of two that are created at the same moment one wins, and both get it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "model/error.h"
+#include "store/sqlite.h"
+
+#define PAIR_MAX (2 * ID_MAX)
+
+static int
+read_members(struct sqlite_handle *h, struct conversation *c)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBERS_OF, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, c->id);
+	while (sqlite_step(h, st, &err) == SQLITE_ROW) {
+		char user[ID_MAX];
+		struct member *m;
+
+		sqlite_text(st, 0, user, sizeof(user));
+		m = conversation_add_member(c, user);
+		sqlite_text(st, 1, m->username, sizeof(m->username));
+		sqlite_text(st, 2, m->name, sizeof(m->name));
+	}
+	return err;
+}
+
+static void
+add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_BY_ID, &req->err);
+	struct conversation *c;
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, id);
+	req->err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &req->err) != SQLITE_ROW)
+		return;
+	c = conversation_new();
+	sqlite_text(st, 0, c->id, sizeof(c->id));
+	c->type = (enum conversation_type)sqlite3_column_int(st, 1);
+	sqlite_text(st, 2, c->name, sizeof(c->name));
+	sqlite_text(st, 3, c->creator, sizeof(c->creator));
+	c->created_ms = sqlite3_column_int64(st, 4);
+	sqlite3_reset(st);
+	req->err = read_members(h, c);
+	store_req_add_conversation(req, c);
+}
+
+static const char *
+make_pair(char pair[PAIR_MAX], const struct conversation *c)
+{
+	const char *a, *b;
+
+	if (c->type != CONVERSATION_DIRECT || c->member_count != 2)
+		return NULL;
+	a = c->members[0].user;
+	b = c->members[1].user;
+	snprintf(pair, PAIR_MAX, "%s %s", strcmp(a, b) < 0 ? a : b, strcmp(a, b) < 0 ? b : a);
+	return pair;
+}
+
+/* 0 and *id_r, or ERR_NOT_FOUND. */
+static int
+find_pair(struct sqlite_handle *h, const char *pair, char id_r[ID_MAX])
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_BY_PAIR, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, pair);
+	err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &err) != SQLITE_ROW)
+		return err;
+	sqlite_text(st, 0, id_r, ID_MAX);
+	sqlite3_reset(st);
+	return 0;
+}
+
+/* ERR_NOT_FOUND: not a user (the foreign key says so).  *new_r: was no member before. */
+static int
+insert_member(struct sqlite_handle *h, const char *conversation, const char *user, bool *new_r)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_INSERT, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, conversation);
+	sqlite_bind(st, 2, user);
+	err = sqlite_exec(h, st);
+	*new_r = !err && sqlite3_changes(h->db) > 0;
+	return err == ERR_CONFLICT ? ERR_NOT_FOUND : err;
+}
+
+static int
+insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *pair)
+{
+	const struct conversation *c = req->conversation;
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_INSERT, &err);
+	bool is_new;
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, c->id);
+	sqlite3_bind_int(st, 2, (int)c->type);
+	sqlite_bind(st, 3, c->name);
+	sqlite_bind(st, 4, c->creator);
+	sqlite3_bind_int64(st, 5, c->created_ms);
+	if (pair)
+		sqlite_bind(st, 6, pair);
+	err = sqlite_exec(h, st);
+	for (size_t i = 0; !err && i < c->member_count; i++) {
+		err = insert_member(h, c->id, c->members[i].user, &is_new);
+		if (err == ERR_NOT_FOUND)
+			req->text_out = xstrdup(c->members[i].user);
+	}
+	return err;
+}
+
+void
+sqlite_conversation_create(void *handle, struct store_req *req)
+{
+	struct sqlite_handle *h = handle;
+	char pair_text[PAIR_MAX], id[ID_MAX];
+	const char *pair = make_pair(pair_text, req->conversation);
+
+	if (req->conversation->type == CONVERSATION_DIRECT && !pair) {
+		req->err = ERR_INVALID_FIELD;
+		return;
+	}
+	str_copy(id, sizeof(id), req->conversation->id);
+	req->flag = false;
+	req->err = sqlite_begin(h); /* with the write lock nobody creates the pair in between */
+	if (req->err)
+		return;
+	req->err = pair ? find_pair(h, pair, id) : ERR_NOT_FOUND;
+	if (!req->err)
+		req->flag = true;
+	else if (req->err == ERR_NOT_FOUND)
+		req->err = insert_conversation(h, req, pair);
+	if (req->err) {
+		sqlite_rollback(h);
+		return;
+	}
+	req->err = sqlite_commit(h);
+	if (!req->err)
+		add_conversation(h, req, id);
+}
+
+void
+sqlite_conversation_get(void *h, struct store_req *req)
+{
+	add_conversation(h, req, req->id);
+}
+
+static int
+read_ids(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st)
+{
+	int err = 0;
+
+	while (sqlite_step(h, st, &err) == SQLITE_ROW) {
+		char id[ID_MAX];
+
+		sqlite_text(st, 0, id, sizeof(id));
+		store_req_add_id(req, id);
+	}
+	return err;
+}
+
+void
+sqlite_conversation_list(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_LIST, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->id);
+	sqlite_bind(st, 2, req->cursor);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
+	req->err = read_ids(h, req, st);
+	for (size_t i = 0; !req->err && i < req->id_out_count; i++)
+		add_conversation(h, req, req->ids_out[i]);
+}
+
+void
+sqlite_conversation_ids(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_IDS, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->id);
+	req->err = read_ids(h, req, st);
+}
+
+static int
+conversation_type(struct sqlite_handle *h, const char *id, enum conversation_type *type_r)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_BY_ID, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, id);
+	err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &err) != SQLITE_ROW)
+		return err;
+	*type_r = (enum conversation_type)sqlite3_column_int(st, 1);
+	sqlite3_reset(st);
+	return 0;
+}
+
+void
+sqlite_members_add(void *handle, struct store_req *req)
+{
+	struct sqlite_handle *h = handle;
+	enum conversation_type type;
+	bool is_new;
+
+	req->err = sqlite_begin(h);
+	if (req->err)
+		return;
+	req->err = conversation_type(h, req->id, &type);
+	if (!req->err && type == CONVERSATION_DIRECT)
+		req->err = ERR_FORBIDDEN;
+	for (size_t i = 0; !req->err && i < req->id_count; i++) {
+		req->err = insert_member(h, req->id, req->ids[i], &is_new);
+		if (!req->err && is_new)
+			store_req_add_id(req, req->ids[i]);
+	}
+	if (!req->err)
+		req->err = sqlite_commit(h);
+	else
+		sqlite_rollback(h);
+}
+
+void
+sqlite_member_check(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_CHECK, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->id);
+	sqlite_bind(st, 2, req->text);
+	req->err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
+		req->err = 0;
+		sqlite3_reset(st);
+	}
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sqlite_people: users and login sessions.  Threads of the store's pool.
+ */
+#include <string.h>
+
+#include "model/error.h"
+#include "store/sqlite.h"
+
+static void
+read_user(sqlite3_stmt *st, struct user *u)
+{
+	sqlite_text(st, 0, u->id, sizeof(u->id));
+	sqlite_text(st, 1, u->username, sizeof(u->username));
+	sqlite_text(st, 2, u->name, sizeof(u->name));
+	sqlite_text(st, 3, u->password, sizeof(u->password));
+	u->locked = sqlite3_column_int(st, 4) != 0;
+	u->created_ms = sqlite3_column_int64(st, 5);
+}
+
+void
+sqlite_user_create(void *h, struct store_req *req)
+{
+	const struct user *u = &req->user;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_INSERT, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, u->id);
+	sqlite_bind(st, 2, u->username);
+	sqlite_bind(st, 3, u->name);
+	sqlite_bind(st, 4, u->password);
+	sqlite3_bind_int(st, 5, u->locked);
+	sqlite3_bind_int64(st, 6, u->created_ms);
+	req->err = sqlite_exec(h, st);
+	if (req->err == ERR_CONFLICT)
+		req->err = ERR_USERNAME_TAKEN;
+}
+
+static void
+one_user(struct sqlite_handle *h, struct store_req *req, enum sql_id id, const char *key)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, id, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, key);
+	req->err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
+		req->err = 0;
+		read_user(st, store_req_add_user(req));
+		sqlite3_reset(st);
+	}
+}
+
+void
+sqlite_user_by_id(void *h, struct store_req *req)
+{
+	one_user(h, req, SQL_USER_BY_ID, req->id);
+}
+
+void
+sqlite_user_by_username(void *h, struct store_req *req)
+{
+	one_user(h, req, SQL_USER_BY_USERNAME, req->text);
+}
+
+void
+sqlite_user_list(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_LIST, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->text);
+	sqlite_bind(st, 2, req->cursor);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
+	req->err = 0;
+	while (sqlite_step(h, st, &req->err) == SQLITE_ROW)
+		read_user(st, store_req_add_user(req));
+}
+
+static int
+end_sessions(struct sqlite_handle *h, const char *user)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSIONS_OF_USER_DELETE, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, user);
+	return sqlite_exec(h, st);
+}
+
+/* Runs an update of one user and, with end, ends the user's sessions: both or neither. */
+static void
+update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end)
+{
+	req->err = sqlite_begin(h);
+	if (req->err)
+		return;
+	req->err = sqlite_exec(h, st);
+	if (!req->err && sqlite3_changes(h->db) == 0)
+		req->err = ERR_NOT_FOUND;
+	if (!req->err && end)
+		req->err = end_sessions(h, req->id);
+	if (!req->err)
+		req->err = sqlite_commit(h);
+	else
+		sqlite_rollback(h);
+}
+
+void
+sqlite_user_set_password(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_PASSWORD, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->id);
+	sqlite_bind(st, 2, req->text);
+	update_user(h, req, st, true);
+}
+
+void
+sqlite_user_set_locked(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_LOCKED, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->id);
+	sqlite3_bind_int(st, 2, req->flag);
+	update_user(h, req, st, req->flag);
+}
+
+void
+sqlite_session_create(void *h, struct store_req *req)
+{
+	const struct session *s = &req->session;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_INSERT, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, s->id);
+	sqlite_bind(st, 2, s->user);
+	sqlite3_bind_blob(st, 3, s->token_hash, TOKEN_HASH, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 4, s->created_ms);
+	sqlite3_bind_int64(st, 5, s->expires_ms);
+	req->err = sqlite_exec(h, st);
+}
+
+void
+sqlite_session_by_token(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_BY_TOKEN, &req->err);
+	struct session *s = &req->session;
+
+	if (!st)
+		return;
+	sqlite3_bind_blob(st, 1, s->token_hash, TOKEN_HASH, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, req->now_ms);
+	req->err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &req->err) != SQLITE_ROW)
+		return;
+	sqlite_text(st, 0, s->id, sizeof(s->id));
+	sqlite_text(st, 1, s->user, sizeof(s->user));
+	s->created_ms = sqlite3_column_int64(st, 2);
+	s->expires_ms = sqlite3_column_int64(st, 3);
+	sqlite3_reset(st);
+	one_user(h, req, SQL_USER_BY_ID, s->user);
+}
+
+void
+sqlite_session_delete(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_DELETE, &req->err);
+
+	if (!st)
+		return;
+	sqlite3_bind_blob(st, 1, req->session.token_hash, TOKEN_HASH, SQLITE_STATIC);
+	req->err = sqlite_exec(h, st);
+}

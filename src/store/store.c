@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * store: asynchronous requests over a blocking implementation.  Submitted and answered
+ * on the loop thread, run on the store's own threads, each with a handle of its own.
+ */
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/job.h"
+#include "lib/log.h"
+#include "model/error.h"
+
+#define QUEUE_MAX 20000
+
+struct store {
+	const struct store_impl *impl;
+	char *where;
+	struct job_pool *pool;
+};
+
+struct store_req *
+store_req_new(enum store_op op, void (*done)(struct store_req *), void *arg)
+{
+	struct store_req *req = xcalloc(1, sizeof(*req));
+
+	req->op = op;
+	req->done = done;
+	req->arg = arg;
+	return req;
+}
+
+void
+store_req_free(struct store_req **rp)
+{
+	struct store_req *req = *rp;
+
+	*rp = NULL;
+	if (!req)
+		return;
+	free(req->text);
+	free(req->cursor);
+	conversation_free(&req->conversation);
+	free(req->ids);
+	for (size_t i = 0; i < req->event_count; i++)
+		event_unref(&req->events[i]);
+	free(req->events);
+	free(req->text_out);
+	free(req->users);
+	for (size_t i = 0; i < req->conversation_count; i++)
+		conversation_free(&req->conversations[i]);
+	free(req->conversations);
+	free(req->ids_out);
+	free(req);
+}
+
+/* Room for one more element; doubles, so that long lists cost no copies. */
+static void *
+grow(void *array, size_t count, size_t size)
+{
+	if (count && (count & (count - 1)))
+		return array;
+	return xrealloc(array, (count ? count * 2 : 1) * size);
+}
+
+struct user *
+store_req_add_user(struct store_req *req)
+{
+	struct user *u;
+
+	req->users = grow(req->users, req->user_count, sizeof(*req->users));
+	u = &req->users[req->user_count++];
+	memset(u, 0, sizeof(*u));
+	return u;
+}
+
+void
+store_req_add_event(struct store_req *req, struct event *ev)
+{
+	req->events = grow(req->events, req->event_count, sizeof(*req->events));
+	req->events[req->event_count++] = ev;
+}
+
+void
+store_req_add_conversation(struct store_req *req, struct conversation *c)
+{
+	req->conversations =
+	    grow(req->conversations, req->conversation_count, sizeof(*req->conversations));
+	req->conversations[req->conversation_count++] = c;
+}
+
+void
+store_req_add_id(struct store_req *req, const char *id)
+{
+	req->ids_out = grow(req->ids_out, req->id_out_count, sizeof(*req->ids_out));
+	str_copy(req->ids_out[req->id_out_count++], ID_MAX, id);
+}
+
+static void *
+thread_open(void *arg)
+{
+	struct store *s = arg;
+
+	return s->impl->open_handle(s->where);
+}
+
+static void
+work(void *handle, void *arg)
+{
+	struct store_req *req = arg;
+
+	if (handle)
+		store_run(req->store->impl, handle, req);
+	else
+		req->err = ERR_UNAVAILABLE;
+}
+
+static void
+done(void *arg)
+{
+	struct store_req *req = arg;
+
+	req->done(req);
+}
+
+struct store *
+store_open(const struct store_impl *impl, const char *where, unsigned int threads)
+{
+	struct store *s = xcalloc(1, sizeof(*s));
+	struct job_pool_opts opts = {.name = "store",
+	    .threads = threads,
+	    .queue = QUEUE_MAX,
+	    .thread_init = thread_open,
+	    .thread_fini = impl->close_handle,
+	    .arg = s};
+
+	s->impl = impl;
+	s->where = xstrdup(where);
+	s->pool = job_pool_new(&opts);
+	return s;
+}
+
+void
+store_close(struct store **sp)
+{
+	struct store *s = *sp;
+
+	*sp = NULL;
+	if (!s)
+		return;
+	job_pool_free(&s->pool);
+	free(s->where);
+	free(s);
+}
+
+int
+store_submit(struct store *s, struct store_req *req)
+{
+	req->store = s;
+	return job_submit(s->pool, work, done, req) < 0 ? ERR_OVERLOADED : 0;
+}
+
+int
+store_run(const struct store_impl *impl, void *handle, struct store_req *req)
+{
+	req->err = ERR_INTERNAL; /* until the implementation says otherwise */
+	impl->ops[req->op](handle, req);
+	return req->err;
+}
