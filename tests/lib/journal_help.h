@@ -113,7 +113,7 @@ woken(void *arg)
 }
 
 /* Everything there is now: how many, which must be from, from + 1, .. */
-static unsigned int
+__attribute__((unused)) static unsigned int
 read_all(struct journal_reader *r, unsigned int from)
 {
 	struct event *events[64];
