@@ -228,7 +228,7 @@ void
 sqlite_members_add(void *handle, struct store_req *req)
 {
 	struct sqlite_handle *h = handle;
-	enum conversation_type type;
+	enum conversation_type type = CONVERSATION_DIRECT;
 	bool is_new;
 
 	req->err = sqlite_begin(h);

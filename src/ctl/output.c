@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * output: see output.h.  Text that users chose is printed without control characters:
+ * a display name must not steer the administrator's terminal.
+ */
+#include "ctl/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "lib/json.h"
+
+static const char *
+str(struct json_object *o, const char *key)
+{
+	const char *s = "";
+
+	json_get_str(o, key, &s);
+	return s;
+}
+
+static int64_t
+num(struct json_object *o, const char *key)
+{
+	int64_t v = 0;
+
+	json_get_int(o, key, &v);
+	return v;
+}
+
+static struct json_object *
+list(struct json_object *o, const char *key)
+{
+	struct json_object *l = NULL;
+
+	json_object_object_get_ex(o, key, &l);
+	return json_object_is_type(l, json_type_array) ? l : NULL;
+}
+
+static void
+print_safe(const char *s)
+{
+	for (; *s; s++)
+		putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
+static void
+print_age(int64_t ms)
+{
+	int64_t s = ms / 1000;
+
+	if (s < 60)
+		printf("%" PRId64 "s", s);
+	else if (s < 3600)
+		printf("%" PRId64 "m%02" PRId64 "s", s / 60, s % 60);
+	else if (s < 86400)
+		printf("%" PRId64 "h%02" PRId64 "m", s / 3600, s / 60 % 60);
+	else
+		printf("%" PRId64 "d%02" PRId64 "h", s / 86400, s / 3600 % 24);
+}
+
+void
+output_status(struct json_object *data)
+{
+	struct json_object *l = list(data, "listen"), *p = list(data, "processes");
+
+	printf("palaverd %s, %s, up ", str(data, "version"), str(data, "state"));
+	print_age(num(data, "uptime_ms"));
+	printf("\nlistens on");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++)
+		printf(" %s", json_object_get_string(json_object_array_get_idx(l, i)));
+	printf(
+	    "\n\n%-9s %4s %8s  %-9s %8s  %s\n", "ROLE", "SLOT", "PID", "STATE", "RESTARTS", "UP");
+	for (size_t i = 0; p && i < json_object_array_length(p); i++) {
+		struct json_object *o = json_object_array_get_idx(p, i);
+
+		printf("%-9s %4" PRId64 " %8" PRId64 "  %-9s %8" PRId64 "  ", str(o, "role"),
+		    num(o, "slot"), num(o, "pid"), str(o, "state"), num(o, "restarts"));
+		print_age(num(o, "uptime_ms"));
+		putchar('\n');
+	}
+}
+
+void
+output_pong(struct json_object *data)
+{
+	puts("palaverd is there");
+}
+
+void
+output_text(struct json_object *data)
+{
+	fputs(str(data, "text"), stdout);
+}
+
+void
+output_reload(struct json_object *data)
+{
+	const char *kept = str(data, "wants_restart");
+
+	puts("reloaded");
+	if (*kept)
+		printf("these changes want a restart: %s\n", kept);
+}
+
+void
+output_stats(struct json_object *data)
+{
+	json_object_object_foreach(data, key, value)
+	    printf("%-18s %" PRId64 "\n", key, json_object_get_int64(value));
+}
+
+void
+output_users(struct json_object *data)
+{
+	struct json_object *l = list(data, "users");
+
+	printf("%-32s  %-6s  %-24s  %s\n", "USERNAME", "LOCKED", "CREATED", "NAME");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *u = json_object_array_get_idx(l, i);
+		bool locked = false;
+
+		json_get_bool(u, "locked", &locked);
+		printf("%-32s  %-6s  %-24s  ", str(u, "username"), locked ? "yes" : "no",
+		    str(u, "created_at"));
+		print_safe(str(u, "name"));
+		putchar('\n');
+	}
+	if (*str(data, "next_cursor"))
+		puts("... and more; give a prefix to narrow the list");
+}
+
+void
+output_user_added(struct json_object *data)
+{
+	struct json_object *u = NULL;
+
+	json_object_object_get_ex(data, "user", &u);
+	printf("added %s (%s)\n", str(u, "username"), str(u, "id"));
+}
+
+void
+output_done(struct json_object *data)
+{
+	puts("done");
+}
+
+void
+output_shutdown(struct json_object *data)
+{
+	printf("palaverd (pid %" PRId64 ") is stopping\n", num(data, "pid"));
+}
