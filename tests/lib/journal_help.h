@@ -7,7 +7,7 @@
 #ifndef PALAVER_TESTS_JOURNAL_HELP_H
 #define PALAVER_TESTS_JOURNAL_HELP_H
 
-#include <ftw.h>
+#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +18,17 @@
 #define CONV   "cnv_01jx3kq5v8z6w9y2m4t7r0p1nb"
 #define SENDER "usr_01jx3kq5v8z6w9y2m4t7r0p1nb"
 
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
-}
-
 static void
 remove_tree(const char *dir)
 {
-	nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	char *const roots[] = {(char *)dir, NULL};
+	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	FTSENT *e;
+
+	while ((e = fts_read(tree)))
+		if (e->fts_info != FTS_D)
+			remove(e->fts_path);
+	fts_close(tree);
 }
 
 static void
