@@ -43,7 +43,8 @@ struct http_req {
 	char *query[QUERY_MAX]; /* "name=value", decoded */
 	size_t query_count;
 	struct buf body;
-	size_t length; /* that was announced */
+	size_t length;  /* that was announced */
+	bool complete;  /* handed over: libwebsockets tells of the end of an empty body, too */
 	ev_timer deadline;
 	void (*abort)(void *arg);
 	void *abort_arg;
@@ -236,6 +237,9 @@ http_req_complete(struct http_req *r)
 	struct wire *w = r->conn->wire;
 	const char *prefix = w->app.rest_prefix;
 
+	if (r->complete)
+		return;
+	r->complete = true;
 	ev_timer_stop(loop_ev(), &r->deadline);
 	if (w->draining) {
 		http_reply(r, 503, "text/plain", "Retry-After: 1\r\nConnection: close\r\n",

@@ -15,6 +15,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -374,7 +377,9 @@ static void
 adopt(struct wire *w, int fd, const struct sockaddr_storage *sa)
 {
 	struct conn *c = xcalloc(1, sizeof(*c));
+	int on = 1;
 
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* we gather ourselves */
 	c->wire = w;
 	c->flush.run = run_flush;
 	c->flush.arg = c;
