@@ -1,0 +1,94 @@
+// The ledger's checker: what must be true of sends, acknowledgements, history, archive and
+// the streams of clients.  Pure: takes plain data, returns a list of faults.
+
+/**
+ * ledger: [{conversation, client_msg_id, text, user, ack?: {id, seq}}]
+ * history: Map conversation -> [event], over the API
+ * archive: [{id, conversation, seq, sender, client_id, type, data}] from the store's file
+ * streams: [{name, conversation, events: [event]}]
+ * seen: [[id, conversation, seq]] every observation of every client
+ */
+export function check({ ledger, history, archive, streams, seen }) {
+  const faults = [];
+  const fault = (kind, text) => faults.push({ kind, text });
+  const sends = new Map(ledger.map((e) => [`${e.conversation} ${e.user} ${e.client_msg_id}`, e]));
+
+  checkList("history", [...history].flatMap(([conversation, events]) => events.map((ev) => ({
+    id: ev.id, conversation, seq: ev.seq, sender: ev.data.sender_id, client_id: ev.data.client_msg_id || "",
+    message: ev.type === "message.created", text: ev.data.text,
+  }))));
+  checkList("archive", archive.map((row) => ({
+    id: row.id, conversation: row.conversation, seq: row.seq, sender: row.sender, client_id: row.client_id,
+    message: row.type === 1, text: row.type === 1 ? JSON.parse(row.data).text : undefined,
+  })));
+  sameEverywhere();
+  for (const s of streams) checkStream(s);
+  oneNumberEach();
+  return faults;
+
+  /** Every acknowledged send once, in its place; nothing that nobody sent; order strict. */
+  function checkList(where, rows) {
+    const byClient = new Map();
+    const ids = new Set();
+    const last = new Map();
+    for (const r of rows) {
+      if (ids.has(r.id)) fault("doubled", `${where}: ${r.id} twice`);
+      ids.add(r.id);
+      if (where === "history" && r.seq <= (last.get(r.conversation) || 0)) fault("order", `history of ${r.conversation}: seq ${r.seq} after ${last.get(r.conversation)}`);
+      last.set(r.conversation, r.seq);
+      if (!r.message) continue;
+      const key = `${r.conversation} ${r.sender} ${r.client_id}`;
+      if (byClient.has(key)) fault("doubled", `${where}: send ${r.client_id} is ${byClient.get(key).id} and ${r.id}`);
+      byClient.set(key, r);
+      const send = sends.get(key);
+      if (!send) fault("foreign", `${where}: ${r.id} was sent by nobody`);
+      else if (send.text !== r.text) fault("changed", `${where}: ${r.id} has another text than what was sent`);
+    }
+    for (const [key, e] of sends) {
+      if (!e.ack) continue;
+      const r = byClient.get(key);
+      if (!r) fault("lost", `${where}: acknowledged ${e.ack.id} (seq ${e.ack.seq}, ${e.conversation}) is missing`);
+      else if (r.id !== e.ack.id || r.seq !== e.ack.seq) fault("moved", `${where}: acknowledged as ${e.ack.id}/${e.ack.seq}, is ${r.id}/${r.seq}`);
+    }
+  }
+
+  function sameEverywhere() {
+    const inArchive = new Map(archive.map((r) => [r.id, r]));
+    let count = 0;
+    for (const [conversation, events] of history) {
+      for (const ev of events) {
+        count++;
+        const r = inArchive.get(ev.id);
+        if (!r) fault("lost", `archive: ${ev.id} of ${conversation} is in history alone`);
+        else if (r.seq !== ev.seq) fault("moved", `archive: ${ev.id} has seq ${r.seq}, history says ${ev.seq}`);
+      }
+    }
+    const relevant = archive.filter((r) => history.has(r.conversation)).length;
+    if (relevant !== count) fault("lost", `archive has ${relevant} events, history ${count}`);
+  }
+
+  /** From its first event on, a client's stream is the history. */
+  function checkStream({ name, conversation, events }) {
+    const full = history.get(conversation);
+    const from = full.findIndex((ev) => events.length && ev.id === events[0].id);
+    const want = events.length ? full.slice(Math.max(from, 0)) : full;
+    const n = Math.max(want.length, events.length);
+    for (let i = 0; i < n; i++) {
+      if (want[i]?.id === events[i]?.id && want[i]?.seq === events[i]?.seq) continue;
+      fault("stream", `${name} in ${conversation} at ${i} of ${n}: has ${events[i]?.id}/${events[i]?.seq}, history ${want[i]?.id}/${want[i]?.seq}`);
+      return;
+    }
+  }
+
+  function oneNumberEach() {
+    const byId = new Map();
+    const bySeq = new Map();
+    for (const [id, conversation, seq] of seen) {
+      if ((byId.get(id) ?? seq) !== seq) fault("renumbered", `${id} was seen as ${byId.get(id)} and as ${seq}`);
+      byId.set(id, seq);
+      const key = `${conversation} ${seq}`;
+      if ((bySeq.get(key) ?? id) !== id) fault("reused", `${key} was ${bySeq.get(key)} and ${id}`);
+      bySeq.set(key, id);
+    }
+  }
+}
