@@ -10,10 +10,12 @@
 #include "store/sqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "model/error.h"
@@ -204,7 +206,7 @@ open_file(const char *where, int *err_r)
 	} else {
 		sqlite3_busy_timeout(h->db, sqlite_busy_ms);
 		*err_r = run_text(h,
-		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+		    "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 		    "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=1000;"
 		    "PRAGMA trusted_schema=OFF");
 	}
@@ -269,7 +271,7 @@ upgrade(struct sqlite_handle *h)
 }
 
 static int
-prepare(const char *where)
+prepare_locked(const char *where)
 {
 	struct sqlite_handle *h;
 	int version, err;
@@ -277,10 +279,31 @@ prepare(const char *where)
 	h = open_file(where, &err);
 	if (!h)
 		return err;
-	err = user_version(h, &version);
+	err = run_text(h, "PRAGMA journal_mode=WAL"); /* stays in the file */
+	if (!err)
+		err = user_version(h, &version);
 	if (!err && version != SCHEMA_VERSION)
 		err = upgrade(h);
 	close_handle(h);
+	return err;
+}
+
+/* One process at a time: the change to WAL does not wait for a lock, it fails. */
+static int
+prepare(const char *where)
+{
+	char *path = xasprintf("%s.lock", where);
+	int err, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || flock(fd, LOCK_EX) < 0) {
+		log_error("store.no_lock", "file=%s err=%s", log_quote(path), strerror(errno));
+		err = errno == ENOSPC ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
+	} else {
+		err = prepare_locked(where);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(path);
 	return err;
 }
 

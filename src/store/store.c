@@ -2,11 +2,15 @@
 /*
  * store: asynchronous requests over a blocking implementation.  Submitted and answered
  * on the loop thread, run on the store's own threads, each with a handle of its own.
+ *
+ * Invariant: a request that was taken is on the list of its store until its done() runs
+ * or the store is closed; the list is the loop thread's.
  */
 #include "store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "lib/job.h"
 #include "lib/log.h"
@@ -14,10 +18,16 @@
 
 #define QUEUE_MAX 20000
 
+struct pending {
+	struct store_req *req;
+	struct pending *prev, *next;
+};
+
 struct store {
 	const struct store_impl *impl;
 	char *where;
 	struct job_pool *pool;
+	struct pending *pending;
 };
 
 struct store_req *
@@ -108,7 +118,7 @@ thread_open(void *arg)
 static void
 work(void *handle, void *arg)
 {
-	struct store_req *req = arg;
+	struct store_req *req = ((struct pending *)arg)->req;
 
 	if (handle)
 		store_run(req->store->impl, handle, req);
@@ -119,8 +129,11 @@ work(void *handle, void *arg)
 static void
 done(void *arg)
 {
-	struct store_req *req = arg;
+	struct pending *p = arg;
+	struct store_req *req = p->req;
 
+	DL_DELETE(req->store->pending, p);
+	free(p);
 	req->done(req);
 }
 
@@ -145,11 +158,16 @@ void
 store_close(struct store **sp)
 {
 	struct store *s = *sp;
+	struct pending *p, *tmp;
 
 	*sp = NULL;
 	if (!s)
 		return;
 	job_pool_free(&s->pool);
+	DL_FOREACH_SAFE (s->pending, p, tmp) {
+		store_req_free(&p->req);
+		free(p);
+	}
 	free(s->where);
 	free(s);
 }
@@ -157,8 +175,16 @@ store_close(struct store **sp)
 int
 store_submit(struct store *s, struct store_req *req)
 {
+	struct pending *p = xcalloc(1, sizeof(*p));
+
 	req->store = s;
-	return job_submit(s->pool, work, done, req) < 0 ? ERR_OVERLOADED : 0;
+	p->req = req;
+	if (job_submit(s->pool, work, done, p) < 0) {
+		free(p);
+		return ERR_OVERLOADED;
+	}
+	DL_APPEND(s->pending, p);
+	return 0;
 }
 
 int
