@@ -56,34 +56,47 @@ static const char *const statements[SQL_COUNT] = {
 /* ---- errors ---- */
 
 static int
-map_error(struct sqlite_handle *h)
+error_of(int code, int sys)
 {
-	int code = sqlite3_extended_errcode(h->db), err = ERR_INTERNAL;
-
 	switch (code & 0xff) {
-	case SQLITE_CONSTRAINT:
-		return ERR_CONFLICT; /* the caller knows what it means */
 	case SQLITE_FULL:
-		err = ERR_STORAGE_FULL;
-		break;
+		return ERR_STORAGE_FULL;
 	case SQLITE_IOERR:
-		err = sqlite3_system_errno(h->db) == ENOSPC ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
-		break;
+	case SQLITE_CANTOPEN: /* the -wal and -shm files may be what there is no space for */
+		return sys == ENOSPC || sys == EDQUOT ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
-	case SQLITE_CANTOPEN:
 	case SQLITE_READONLY:
 	case SQLITE_PROTOCOL:
-		err = ERR_UNAVAILABLE;
-		break;
+		return ERR_UNAVAILABLE;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		err = ERR_DAMAGED;
-		log_error("store.damaged", "file=%s hint=%s", sqlite3_db_filename(h->db, "main"),
-		    log_quote("stop the server, keep a copy, try: sqlite3 palaver.db .recover"));
-		break;
+		return ERR_DAMAGED;
 	}
-	log_error("store.error", "code=%d err=%s", code, log_quote(sqlite3_errmsg(h->db)));
+	return ERR_INTERNAL;
+}
+
+/* A broken constraint is an answer, and the caller's to judge; the rest is logged here. */
+static int
+map_error(struct sqlite_handle *h)
+{
+	int code = sqlite3_extended_errcode(h->db), err;
+	const char *file;
+
+	if (code == SQLITE_CONSTRAINT_FOREIGNKEY)
+		return ERR_NOT_FOUND;
+	if ((code & 0xff) == SQLITE_CONSTRAINT)
+		return ERR_CONFLICT;
+	err = error_of(code, sqlite3_system_errno(h->db));
+	if (err != ERR_DAMAGED) {
+		log_error("store.error", "code=%d err=%s", code, log_quote(sqlite3_errmsg(h->db)));
+		return err;
+	}
+	file = sqlite3_db_filename(h->db, "main");
+	log_error("store.damaged", "file=%s err=%s hint=%s", log_quote(file ? file : ""),
+	    log_quote(sqlite3_errmsg(h->db)),
+	    log_quote("stop the server, keep a copy of the file, then try .recover of sqlite3(1), "
+		      "or bring a backup back"));
 	return err;
 }
 
@@ -192,23 +205,22 @@ run_text(struct sqlite_handle *h, const char *sql)
 	return sqlite3_exec(h->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : map_error(h);
 }
 
+/* create: SQLITE_OPEN_CREATE or 0. */
 static struct sqlite_handle *
-open_file(const char *where, int *err_r)
+open_file(const char *where, int create, int *err_r)
 {
 	struct sqlite_handle *h = xcalloc(1, sizeof(*h));
 
 	*err_r = 0;
 	if (sqlite3_open_v2(where, &h->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-		    SQLITE_OPEN_EXRESCODE,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | create,
 		NULL) != SQLITE_OK) {
 		*err_r = h->db ? map_error(h) : ERR_UNAVAILABLE;
 	} else {
 		sqlite3_busy_timeout(h->db, sqlite_busy_ms);
-		*err_r = run_text(h,
-		    "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-		    "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=1000;"
-		    "PRAGMA trusted_schema=OFF");
+		*err_r = run_text(h, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+				     "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=1000;"
+				     "PRAGMA trusted_schema=OFF");
 	}
 	if (!*err_r)
 		return h;
@@ -222,7 +234,7 @@ open_handle(const char *where)
 {
 	int err;
 
-	return open_file(where, &err);
+	return open_file(where, 0, &err); /* a file that vanished must not come back empty */
 }
 
 static int
@@ -276,7 +288,7 @@ prepare_locked(const char *where)
 	struct sqlite_handle *h;
 	int version, err;
 
-	h = open_file(where, &err);
+	h = open_file(where, SQLITE_OPEN_CREATE, &err);
 	if (!h)
 		return err;
 	err = run_text(h, "PRAGMA journal_mode=WAL"); /* stays in the file */
@@ -296,8 +308,8 @@ prepare(const char *where)
 	int err, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0 || flock(fd, LOCK_EX) < 0) {
-		log_error("store.no_lock", "file=%s err=%s", log_quote(path), strerror(errno));
 		err = errno == ENOSPC ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
+		log_error("store.no_lock", "file=%s err=%s", log_quote(path), strerror(errno));
 	} else {
 		err = prepare_locked(where);
 	}

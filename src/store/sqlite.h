@@ -33,7 +33,10 @@ sqlite3_stmt *sqlite_stmt(struct sqlite_handle *h, enum sql_id id, int *err_r);
  * reset.
  */
 int sqlite_step(struct sqlite_handle *h, sqlite3_stmt *st, int *err_r);
-/* Runs to the end and resets.  0 or ERR_; ERR_CONFLICT: a uniqueness rule was broken. */
+/*
+ * Runs to the end and resets.  0 or ERR_; not logged: ERR_CONFLICT: a uniqueness rule was
+ * broken, ERR_NOT_FOUND: a row that this one refers to is missing.
+ */
 int sqlite_exec(struct sqlite_handle *h, sqlite3_stmt *st);
 int sqlite_begin(struct sqlite_handle *h); /* IMMEDIATE: the write lock now, not half-way */
 int sqlite_commit(struct sqlite_handle *h);

@@ -67,6 +67,8 @@ make_pair(char pair[PAIR_MAX], const struct conversation *c)
 		return NULL;
 	a = c->members[0].user;
 	b = c->members[1].user;
+	if (!strcmp(a, b))
+		return NULL;
 	snprintf(pair, PAIR_MAX, "%s %s", strcmp(a, b) < 0 ? a : b, strcmp(a, b) < 0 ? b : a);
 	return pair;
 }
@@ -89,7 +91,7 @@ find_pair(struct sqlite_handle *h, const char *pair, char id_r[ID_MAX])
 	return 0;
 }
 
-/* ERR_NOT_FOUND: not a user (the foreign key says so).  *new_r: was no member before. */
+/* ERR_NOT_FOUND: not a user.  *new_r: was no member before. */
 static int
 insert_member(struct sqlite_handle *h, const char *conversation, const char *user, bool *new_r)
 {
@@ -102,7 +104,7 @@ insert_member(struct sqlite_handle *h, const char *conversation, const char *use
 	sqlite_bind(st, 2, user);
 	err = sqlite_exec(h, st);
 	*new_r = !err && sqlite3_changes(h->db) > 0;
-	return err == ERR_CONFLICT ? ERR_NOT_FOUND : err;
+	return err;
 }
 
 static int
@@ -123,6 +125,8 @@ insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *
 	if (pair)
 		sqlite_bind(st, 6, pair);
 	err = sqlite_exec(h, st);
+	if (err == ERR_NOT_FOUND)
+		req->text_out = xstrdup(c->creator);
 	for (size_t i = 0; !err && i < c->member_count; i++) {
 		err = insert_member(h, c->id, c->members[i].user, &is_new);
 		if (err == ERR_NOT_FOUND)
@@ -152,13 +156,12 @@ sqlite_conversation_create(void *handle, struct store_req *req)
 		req->flag = true;
 	else if (req->err == ERR_NOT_FOUND)
 		req->err = insert_conversation(h, req, pair);
-	if (req->err) {
-		sqlite_rollback(h);
-		return;
-	}
-	req->err = sqlite_commit(h);
-	if (!req->err)
+	if (!req->err) /* before the commit: after it there must be nothing left to fail */
 		add_conversation(h, req, id);
+	if (!req->err)
+		req->err = sqlite_commit(h);
+	else
+		sqlite_rollback(h);
 }
 
 void
@@ -246,6 +249,8 @@ sqlite_members_add(void *handle, struct store_req *req)
 		req->err = sqlite_commit(h);
 	else
 		sqlite_rollback(h);
+	if (req->err)
+		req->id_out_count = 0; /* none of them became a member */
 }
 
 void

@@ -9,6 +9,13 @@
 #include "model/error.h"
 #include "store/sqlite.h"
 
+/* Numbers stay below 2^53, but what a client asks for may not. */
+static sqlite3_int64
+seq_of(uint64_t seq)
+{
+	return seq > INT64_MAX ? INT64_MAX : (sqlite3_int64)seq;
+}
+
 /* Columns in the order of the SELECTs of sqlite.def. */
 static struct event *
 read_event(sqlite3_stmt *st)
@@ -70,10 +77,10 @@ sqlite_events(void *h, struct store_req *req)
 	if (!st)
 		return;
 	sqlite_bind(st, 1, req->id);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)req->after);
+	sqlite3_bind_int64(st, 2, seq_of(req->after));
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit + 1);
 	if (down)
-		sqlite3_bind_int64(st, 4, (sqlite3_int64)req->before);
+		sqlite3_bind_int64(st, 4, seq_of(req->before));
 	req->err = 0;
 	req->flag = false;
 	while (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
@@ -86,18 +93,26 @@ sqlite_events(void *h, struct store_req *req)
 		reverse(req->events, req->event_count);
 }
 
-static bool
-known_id(struct sqlite_handle *h, const char *id, int *err_r)
+/* The id of the event in the way of this one: its own, if it is there already. */
+static int
+who_is_there(struct sqlite_handle *h, const struct event *ev, char id_r[ID_MAX])
 {
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_EVENT_ID, err_r);
-	bool known;
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_EVENT_TAKEN, &err);
 
+	id_r[0] = '\0';
 	if (!st)
-		return false;
-	sqlite_bind(st, 1, id);
-	known = sqlite_step(h, st, err_r) == SQLITE_ROW;
-	sqlite3_reset(st);
-	return known;
+		return err;
+	sqlite_bind(st, 1, ev->id);
+	sqlite_bind(st, 2, ev->conversation);
+	sqlite3_bind_int64(st, 3, seq_of(ev->seq));
+	sqlite_bind(st, 4, ev->sender);
+	sqlite_bind(st, 5, ev->client_id);
+	if (sqlite_step(h, st, &err) == SQLITE_ROW) {
+		sqlite_text(st, 0, id_r, ID_MAX);
+		sqlite3_reset(st);
+	}
+	return err;
 }
 
 /*
@@ -108,13 +123,14 @@ known_id(struct sqlite_handle *h, const char *id, int *err_r)
 static int
 apply_one(struct sqlite_handle *h, struct store_req *req, const struct event *ev)
 {
+	char other[ID_MAX];
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_EVENT_INSERT, &err);
 
 	if (!st)
 		return err;
 	sqlite_bind(st, 1, ev->conversation);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)ev->seq);
+	sqlite3_bind_int64(st, 2, seq_of(ev->seq));
 	sqlite_bind(st, 3, ev->id);
 	sqlite_bind(st, 4, ev->sender);
 	sqlite_bind(st, 5, ev->client_id);
@@ -123,11 +139,15 @@ apply_one(struct sqlite_handle *h, struct store_req *req, const struct event *ev
 	sqlite3_bind_blob(st, 8, ev->digest, EVENT_DIGEST, SQLITE_STATIC);
 	sqlite3_bind_text(st, 9, ev->data, (int)ev->data_len, SQLITE_STATIC);
 	err = sqlite_exec(h, st);
-	if (err || sqlite3_changes(h->db) > 0 || known_id(h, ev->id, &err) || err)
+	if (err || sqlite3_changes(h->db) > 0)
+		return err;
+	err = who_is_there(h, ev, other);
+	if (err || !strcmp(other, ev->id))
 		return err;
 	log_error("store.conflict",
-	    "msg=%s conv=%s seq=%llu; its place or client id is taken by another event", ev->id,
-	    ev->conversation, (unsigned long long)ev->seq);
+	    "msg=%s other=%s conv=%s seq=%llu; its place or client id is taken by the other, left "
+	    "out",
+	    ev->id, other, ev->conversation, (unsigned long long)ev->seq);
 	store_req_add_id(req, ev->id);
 	return 0;
 }
@@ -140,6 +160,7 @@ sqlite_apply(void *handle, struct store_req *req)
 	req->err = sqlite_begin(h);
 	if (req->err)
 		return;
+	req->id_out_count = 0; /* a repeated request says it anew */
 	for (size_t i = 0; !req->err && i < req->event_count; i++)
 		req->err = apply_one(h, req, req->events[i]);
 	if (!req->err)

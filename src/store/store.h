@@ -44,7 +44,7 @@ enum store_op {
 	STORE_USER_SET_PASSWORD,
 	/* in: id, flag; ERR_NOT_FOUND.  Locking deletes the user's sessions. */
 	STORE_USER_SET_LOCKED,
-	/* in: session */
+	/* in: session; ERR_NOT_FOUND: no such user */
 	STORE_SESSION_CREATE,
 	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at `now_ms` */
 	STORE_SESSION_BY_TOKEN,
@@ -54,7 +54,8 @@ enum store_op {
 	 * in: conversation with members (user ids).  Direct: exactly 2 members; if the
 	 * pair has one already, out: conversations[0] is that one and flag = true
 	 * (existed).  Else out: conversations[0] with usernames.  ERR_NOT_FOUND: a member
-	 * is no user (text_out = its id).
+	 * or the creator is no user (text_out = its id); ERR_INVALID_FIELD: direct, and not
+	 * two different members; ERR_CONFLICT: the id is taken.
 	 */
 	STORE_CONVERSATION_CREATE,
 	/* in: id; out: conversations[0] with members and their names; ERR_NOT_FOUND */
@@ -63,7 +64,11 @@ enum store_op {
 	STORE_CONVERSATION_LIST,
 	/* in: id = user; out: ids = all conversations of the user (no paging, 32 bytes each) */
 	STORE_CONVERSATION_IDS,
-	/* in: id = conversation, ids = users; out: ids_out = those that were not members before */
+	/*
+	 * in: id = conversation, ids = users; out: ids_out = those that were not members
+	 * before.  ERR_NOT_FOUND: no such conversation or user; ERR_FORBIDDEN: it is direct;
+	 * then nobody was added.
+	 */
 	STORE_MEMBERS_ADD,
 	/* in: id = conversation, text = user; 0 or ERR_NOT_FOUND */
 	STORE_MEMBER_CHECK,
@@ -75,7 +80,11 @@ enum store_op {
 	 * oldest; flag = there are more on the far side
 	 */
 	STORE_EVENTS,
-	/* in: events; applied unordered, idempotent by id, all or nothing durable.  Archiver only. */
+	/*
+	 * in: events; applied unordered, idempotent by id, all or nothing durable.  Archiver
+	 * only.  An event whose seq or client id belongs to another event is a broken promise:
+	 * it is logged and left out, the rest is applied; out: ids_out = those left out
+	 */
 	STORE_APPLY,
 	STORE_OP_COUNT
 };
