@@ -1,0 +1,357 @@
+// The plain page: one file, no build step.  It follows the client rule of
+// palaver-protocol(7): an event is taken if it has the next number, ignored if it is older,
+// and a hole means sync.  A message is sent again with the same id until it is acknowledged.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const state = { user: null, token: null, socket: null, conversations: new Map(), current: null, syncing: false, again: false };
+const typingTimers = new Map();
+
+// ---- talking to the server ----
+
+class Problem extends Error {
+  constructor(problem) {
+    const field = problem.errors?.[0];
+    super(field ? `${problem.title}: ${field.pointer.slice(1)} (${field.code.replaceAll("_", " ")})` : problem.title);
+    this.problem = problem;
+  }
+}
+
+async function rest(method, path, body, retried) {
+  const headers = {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (state.token) headers.Authorization = `Bearer ${state.token}`;
+  const r = await fetch(`/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = r.status === 204 ? null : await r.json();
+  if (r.ok) return answer;
+  if (r.status === 401 && state.token && !retried && (await refresh())) return rest(method, path, body, true);
+  throw new Problem(answer);
+}
+
+async function refresh() {
+  const r = await fetch("/v1/auth/refresh", { method: "POST" });
+  if (!r.ok) return false;
+  const answer = await r.json();
+  state.user = answer.user;
+  state.token = answer.access_token;
+  return true;
+}
+
+function uuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const b = crypto.getRandomValues(new Uint8Array(16)); // a page over plain HTTP has no randomUUID
+  b[6] = (b[6] & 15) | 64;
+  b[8] = (b[8] & 63) | 128;
+  const hex = [...b].map((x) => x.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, "$1-$2-$3-$4-$5");
+}
+
+// ---- the door ----
+
+async function enter(kind) {
+  $("door-error").textContent = "";
+  if (!$("door-form").reportValidity()) return;
+  try {
+    const answer = await rest("POST", `/auth/${kind}`, { username: $("username").value.trim(), password: $("password").value });
+    state.user = answer.user;
+    state.token = answer.access_token;
+    $("password").value = "";
+    await begin();
+  } catch (e) {
+    $("door-error").textContent = e instanceof Problem ? e.message : "The server does not answer.";
+  }
+}
+
+function showDoor() {
+  $("app").hidden = true;
+  $("door").hidden = false;
+  $("username").focus();
+}
+
+async function begin() {
+  $("door").hidden = true;
+  $("app").hidden = false;
+  $("me").textContent = state.user.name;
+  await loadConversations();
+  connect();
+}
+
+async function leave() {
+  state.socket?.close();
+  await fetch("/v1/auth/logout", { method: "POST" }).catch(() => null);
+  location.reload();
+}
+
+// ---- conversations ----
+
+function titleOf(c) {
+  if (c.type === "group") return c.name;
+  const other = c.members.find((m) => m.user_id !== state.user.id);
+  return other ? other.name || other.username : "(me)";
+}
+
+function nameOf(c, userId) {
+  const m = c.members.find((x) => x.user_id === userId);
+  return m ? m.name || m.username : "somebody";
+}
+
+/** An entry keeps: members, `last` (the number up to which all is here), events, pending sends. */
+function remember(c) {
+  const known = state.conversations.get(c.id);
+  if (known) Object.assign(known, c);
+  else state.conversations.set(c.id, { ...c, last: 0, events: [], pending: [], unread: 0, earlier: false, loaded: false });
+}
+
+async function loadConversations() {
+  let cursor = "";
+  do {
+    const page = await rest("GET", `/conversations?limit=200${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+    page.items.forEach(remember);
+    cursor = page.next_cursor;
+  } while (cursor);
+  for (const c of state.conversations.values()) if (!c.loaded) await loadNewest(c);
+  drawConversations();
+}
+
+async function loadNewest(c) {
+  const page = await rest("GET", `/conversations/${c.id}/messages?limit=50`);
+  c.events = page.items;
+  c.earlier = page.has_more;
+  c.last = page.items.length ? page.items.at(-1).seq : 0;
+  c.loaded = true;
+}
+
+async function loadEarlier() {
+  const c = state.current;
+  if (!c || !c.events.length) return;
+  const height = $("scroll").scrollHeight;
+  const page = await rest("GET", `/conversations/${c.id}/messages?limit=50&before=${c.events[0].seq}`);
+  c.events = [...page.items, ...c.events];
+  c.earlier = page.has_more;
+  drawMessages(false);
+  $("scroll").scrollTop = $("scroll").scrollHeight - height;
+}
+
+async function startConversation() {
+  $("new-error").textContent = "";
+  const names = $("new-with").value.split(",").map((s) => s.trim().toLowerCase()).filter(Boolean);
+  try {
+    const ids = [];
+    for (const name of names) {
+      const found = (await rest("GET", `/users?limit=20&q=${encodeURIComponent(name)}`)).items.find((u) => u.username === name);
+      if (!found) throw new Error(`There is no user called ${name}.`);
+      ids.push(found.id);
+    }
+    const body = ids.length === 1 ? { type: "direct", members: ids } : { type: "group", name: names.join(", "), members: ids };
+    const c = await rest("POST", "/conversations", body);
+    remember(c);
+    const mine = state.conversations.get(c.id);
+    if (!mine.loaded) await loadNewest(mine);
+    $("new-with").value = "";
+    open(mine);
+  } catch (e) {
+    $("new-error").textContent = e.message;
+  }
+}
+
+function open(c) {
+  state.current = c;
+  c.unread = 0;
+  $("app").classList.add("open");
+  $("title").textContent = titleOf(c);
+  $("send-form").hidden = false;
+  $("typing").textContent = "";
+  drawConversations();
+  drawMessages(true);
+  $("text").focus();
+}
+
+// ---- events ----
+
+function take(c, event) {
+  c.last = event.seq;
+  c.events.push(event);
+  c.pending = c.pending.filter((p) => p.id !== event.data.client_msg_id);
+  if (event.type === "member.joined") rest("GET", `/conversations/${c.id}`).then(remember, () => null);
+  if (c === state.current) drawMessages(true);
+  else if (event.type === "message.created") {
+    c.unread++;
+    drawConversations();
+  }
+}
+
+function onEvent(event) {
+  const c = state.conversations.get(event.conversation_id);
+  if (!c) {
+    loadConversations().then(sync, () => null); // a new one: somebody added us
+    return;
+  }
+  if (event.seq <= c.last) return;
+  if (event.seq === c.last + 1 && !state.syncing) take(c, event);
+  else sync();
+}
+
+async function sync() {
+  if (state.syncing) {
+    state.again = true;
+    return;
+  }
+  state.syncing = true;
+  do {
+    state.again = false;
+    try {
+      const map = Object.fromEntries([...state.conversations.values()].slice(0, 200).map((c) => [c.id, c.last]));
+      const r = await state.socket.timeout(10000).emitWithAck("sync", { conversations: map });
+      if (r.error) throw new Problem(r.error);
+      for (const event of r.data.events) {
+        const c = state.conversations.get(event.conversation_id);
+        if (c && event.seq > c.last) take(c, event);
+      }
+      state.again = state.again || r.data.more;
+    } catch {
+      await new Promise((f) => setTimeout(f, 1000));
+      state.again = state.socket.connected;
+    }
+  } while (state.again);
+  state.syncing = false;
+}
+
+function connect() {
+  state.socket = io({ transports: ["websocket"], auth: (give) => give({ token: state.token }) });
+  state.socket.on("connect", async () => {
+    $("connection").textContent = "";
+    await loadConversations().catch(() => null);
+    await sync();
+    for (const c of state.conversations.values()) c.pending.forEach((p) => transmit(c, p));
+  });
+  state.socket.on("disconnect", () => ($("connection").textContent = "connecting…"));
+  state.socket.on("connect_error", async (e) => {
+    if (e.message !== "unauthorized") return;
+    if (await refresh()) state.socket.connect();
+    else location.reload();
+  });
+  for (const type of ["message.created", "conversation.created", "member.joined"]) state.socket.on(type, onEvent);
+  state.socket.on("sync.required", sync);
+  state.socket.on("typing.started", (t) => showTyping(t, true));
+  state.socket.on("typing.stopped", (t) => showTyping(t, false));
+}
+
+// ---- sending ----
+
+function send() {
+  const c = state.current;
+  const text = $("text").value;
+  if (!c || !text.trim()) return;
+  const p = { id: uuid(), text, state: "sending…" };
+  c.pending.push(p);
+  $("text").value = "";
+  setTyping(false);
+  drawMessages(true);
+  transmit(c, p);
+}
+
+async function transmit(c, p) {
+  while (c.pending.includes(p) && state.socket.connected && p.state !== "not sent") {
+    try {
+      const r = await state.socket.timeout(10000).emitWithAck("message.send", { conversation_id: c.id, client_msg_id: p.id, text: p.text });
+      if (r.data) {
+        p.state = "sent";
+        break;
+      }
+      if (r.error.status === 503 || r.error.status === 429) await new Promise((f) => setTimeout(f, 1000 * (r.error.retry_after || 1)));
+      else {
+        p.state = "not sent";
+        p.why = new Problem(r.error).message;
+      }
+    } catch {
+      // no answer: the same id again, or after the next connect
+    }
+  }
+  if (c === state.current) drawMessages(false);
+}
+
+// ---- typing ----
+
+let typingUntil = 0;
+function setTyping(typing) {
+  if (!state.current || !state.socket?.connected) return;
+  const now = Date.now();
+  if (typing && now < typingUntil) return;
+  typingUntil = typing ? now + 3000 : 0;
+  state.socket.emit("typing.set", { conversation_id: state.current.id, typing });
+}
+
+function showTyping({ conversation_id, user_id }, typing) {
+  const c = state.conversations.get(conversation_id);
+  if (!c || c !== state.current) return;
+  clearTimeout(typingTimers.get(conversation_id));
+  $("typing").textContent = typing ? `${nameOf(c, user_id)} is typing…` : "";
+  if (typing) typingTimers.set(conversation_id, setTimeout(() => ($("typing").textContent = ""), 6000));
+}
+
+// ---- drawing: text goes in by textContent only ----
+
+function drawConversations() {
+  const list = [...state.conversations.values()].sort((a, b) => (b.events.at(-1)?.created_at ?? b.created_at).localeCompare(a.events.at(-1)?.created_at ?? a.created_at));
+  $("conversations").replaceChildren(...list.map((c) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = titleOf(c);
+    button.setAttribute("aria-current", c === state.current);
+    if (c.unread) {
+      const badge = document.createElement("span");
+      badge.className = "unread";
+      badge.textContent = c.unread;
+      badge.setAttribute("aria-label", `${c.unread} unread`);
+      button.append(badge);
+    }
+    button.addEventListener("click", () => open(c));
+    const li = document.createElement("li");
+    li.append(button);
+    return li;
+  }));
+}
+
+function item(className, text, meta) {
+  const li = document.createElement("li");
+  li.className = className;
+  li.textContent = text;
+  if (meta) {
+    const span = document.createElement("span");
+    span.className = "meta";
+    span.textContent = meta;
+    li.append(span);
+  }
+  return li;
+}
+
+function drawEvent(c, event) {
+  const at = new Date(event.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const who = nameOf(c, event.data.sender_id);
+  if (event.type === "conversation.created") return item("note", `${who} began this conversation`);
+  if (event.type === "member.joined") return item("note", `${who} added ${event.data.members.map((m) => nameOf(c, m.user_id)).join(", ")}`);
+  return item(event.data.sender_id === state.user.id ? "mine" : "", event.data.text, `${who} · ${at}`);
+}
+
+function drawMessages(toEnd) {
+  const c = state.current;
+  $("older").hidden = !c.earlier;
+  $("messages").replaceChildren(
+    ...c.events.map((event) => drawEvent(c, event)),
+    ...c.pending.map((p) => item("mine", p.text, p.why ? `${p.state}: ${p.why}` : p.state)),
+  );
+  if (toEnd) $("scroll").scrollTop = $("scroll").scrollHeight;
+}
+
+// ---- begin ----
+
+$("door-form").addEventListener("submit", (e) => { e.preventDefault(); enter("login"); });
+$("signup").addEventListener("click", () => enter("signup"));
+$("logout").addEventListener("click", leave);
+$("new-form").addEventListener("submit", (e) => { e.preventDefault(); startConversation(); });
+$("send-form").addEventListener("submit", (e) => { e.preventDefault(); send(); });
+$("text").addEventListener("input", () => setTyping($("text").value !== ""));
+$("older").addEventListener("click", () => loadEarlier().catch(() => null));
+$("back").addEventListener("click", () => $("app").classList.remove("open"));
+
+refresh().then((known) => (known ? begin() : showDoor()), showDoor);

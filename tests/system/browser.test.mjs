@@ -1,0 +1,82 @@
+// What a person does: two people sign up on the page, talk, reload, and find everything.
+import assert from "node:assert";
+import path from "node:path";
+import test from "node:test";
+import { chromium } from "playwright-core";
+import { build, Server } from "./lib/server.mjs";
+
+const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
+
+test("two people sign up, talk, reload and find everything", { timeout: 120000 }, async (t) => {
+  const server = await new Server({ workers: 4 }).start();
+  const browser = await chromium.launch({
+    executablePath,
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const errors = [];
+
+  async function person(name) {
+    const page = await (await browser.newContext()).newPage();
+    page.on("pageerror", (e) => errors.push(`${name}: ${e.message}`));
+    page.on("console", (m) => m.type() === "error" && !m.text().includes("401") && errors.push(`${name}: ${m.text()}`));
+    await page.goto(server.base);
+    await page.getByLabel("Username").fill(name);
+    await page.getByLabel("Password").fill("correct horse");
+    await page.getByRole("button", { name: "Sign up" }).click();
+    await page.locator("#me").getByText(name).waitFor();
+    return page;
+  }
+  const say = async (page, text) => {
+    await page.getByPlaceholder("Write a message").fill(text);
+    await page.getByRole("button", { name: "Send" }).click();
+  };
+  const hears = (page, text) => page.locator("#messages li").filter({ hasText: text }).waitFor();
+
+  const ann = await person("ann");
+  const bob = await person("bob");
+  await ann.getByLabel("New conversation with").fill("bob");
+  await ann.getByRole("button", { name: "Start" }).click();
+  await ann.getByRole("heading", { name: "bob" }).waitFor();
+  await say(ann, "Hello Bob <b>not bold</b>");
+  await bob.getByRole("button", { name: /ann/ }).click();
+  await hears(bob, "Hello Bob <b>not bold</b>");
+
+  await bob.getByPlaceholder("Write a message").pressSequentially("Hel");
+  await ann.getByText("bob is typing…").waitFor();
+  await say(bob, "Hello Ann, how are you?");
+  await hears(ann, "Hello Ann, how are you?");
+  for (let i = 0; i < 60; i++) await say(i % 2 ? ann : bob, `line ${i}`);
+  await hears(ann, "line 59");
+  await hears(bob, "line 59");
+  assert.equal(await ann.locator("#messages li", { hasText: "sending" }).count(), 0);
+
+  for (const [page, other] of [[ann, "bob"], [bob, "ann"]]) {
+    await page.reload();
+    await page.getByRole("button", { name: other }).click();
+    await hears(page, "line 59");
+    await page.getByRole("button", { name: "Show earlier messages" }).click();
+    await hears(page, "Hello Bob <b>not bold</b>");
+    const lines = await page.locator("#messages li:not(.note)").evaluateAll((l) => l.map((x) => x.firstChild.textContent));
+    assert.equal(lines.length, 62);
+    assert.equal(lines[0], "Hello Bob <b>not bold</b>");
+    assert.equal(lines[1], "Hello Ann, how are you?");
+    assert.equal(new Set(lines).size, 62);
+  }
+  await ann.screenshot({ path: path.join(build, "page.png") });
+  await ann.setViewportSize({ width: 390, height: 800 });
+  await ann.screenshot({ path: path.join(build, "page-phone.png") });
+
+  await ann.getByRole("button", { name: "Back" }).click();
+  await ann.getByRole("button", { name: "Log out" }).click();
+  await ann.getByRole("button", { name: "Sign up" }).waitFor();
+  await ann.getByLabel("Username").fill("ann");
+  await ann.getByLabel("Password").fill("wrong password");
+  await ann.getByRole("button", { name: "Log in" }).click();
+  await ann.getByText("Wrong username or password").waitFor();
+  assert.deepEqual(errors, []);
+});
