@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The contract of store.h, run on every implementation.  Another implementation is one
- * more row of the table: the hooks are what the outside world does to a store, and a test
- * whose hook is NULL is skipped visibly.
+ * The contract of store.h, run on every implementation: the requests and their rules.
+ * Another implementation is one more row of the table in store_help.h.
  */
-#include <fcntl.h>
-#include <fts.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -25,219 +19,11 @@
 #include "store/sqlite.h"
 #include "store/store.h"
 
-#define CONV     "cnv_01jx3kq5v8z6w9y2m4t7r0p1nb"
-#define NOBODY   "usr_00000000000000000000000000"
-#define THREADS  2
-#define ROUNDS   20
-#define BATCH    200
-#define REQUESTS 100
+#include "../lib/store_help.h"
 
-struct implementation {
-	const char *name;
-	const struct store_impl *store;
-	void (*full)(void *handle, bool on);   /* no more space for what this handle writes */
-	void *(*lock)(const char *where);      /* somebody else writes and does not end */
-	void (*unlock)(void *lock);
-	void (*damage)(const char *where, bool all); /* the data, or all of the file */
-};
+#define BATCH 200
 
-struct fixture {
-	const struct implementation *im;
-	char dir[64];
-	char where[96];
-	char log[96];
-	int log_fd;
-	void *h;
-};
-
-/* ---- what the outside world does: sqlite ---- */
-
-static void
-sqlite_run(sqlite3 *db, const char *sql)
-{
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-}
-
-static void
-sqlite_full(void *handle, bool on)
-{
-	struct sqlite_handle *h = handle;
-
-	/* 1 is less than there are: SQLite takes the present number */
-	sqlite_run(h->db, on ? "PRAGMA max_page_count=1" : "PRAGMA max_page_count=1000000");
-}
-
-static void *
-sqlite_lock(const char *where)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(where, &db), SQLITE_OK);
-	sqlite_run(db, "BEGIN IMMEDIATE");
-	return db;
-}
-
-static void
-sqlite_unlock(void *lock)
-{
-	sqlite_run(lock, "ROLLBACK");
-	sqlite3_close(lock);
-}
-
-static void
-sqlite_damage(const char *where, bool all)
-{
-	uint8_t rubbish[4096];
-	int fd = open(where, O_RDWR);
-	off_t size = lseek(fd, 0, SEEK_END);
-
-	memset(rubbish, 0xa5, sizeof(rubbish));
-	for (off_t at = all ? 0 : 4096; at < size; at += 4096) /* the first page: the schema */
-		assert_int_equal(pwrite(fd, rubbish, sizeof(rubbish), at), sizeof(rubbish));
-	close(fd);
-}
-
-static const struct implementation implementations[] = {
-    {"sqlite", &store_sqlite, sqlite_full, sqlite_lock, sqlite_unlock, sqlite_damage},
-};
-
-/* ---- a store for each test ---- */
-
-static void
-remove_tree(const char *dir)
-{
-	char *const roots[] = {(char *)dir, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-	FTSENT *e;
-
-	while ((e = fts_read(tree)))
-		if (e->fts_info != FTS_D)
-			remove(e->fts_path);
-	fts_close(tree);
-}
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->im = *state;
-	strcpy(f->dir, "/tmp/palaver-store.XXXXXX");
-	if (!mkdtemp(f->dir))
-		return -1;
-	snprintf(f->where, sizeof(f->where), "%s/store", f->dir);
-	snprintf(f->log, sizeof(f->log), "%s/log", f->dir);
-	f->log_fd = open(f->log, O_RDWR | O_CREAT | O_APPEND, 0600);
-	log_set_fd(f->log_fd);
-	*state = f;
-	if (f->im->store->prepare(f->where))
-		return -1;
-	f->h = f->im->store->open_handle(f->where);
-	return f->h ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->h)
-		f->im->store->close_handle(f->h);
-	log_set_fd(-1);
-	close(f->log_fd);
-	remove_tree(f->dir);
-	free(f);
-	return 0;
-}
-
-static void
-reopen(struct fixture *f)
-{
-	f->im->store->close_handle(f->h);
-	f->h = f->im->store->open_handle(f->where);
-	assert_non_null(f->h);
-}
-
-static bool
-logged(const struct fixture *f, const char *word)
-{
-	static char text[64 * 1024];
-	ssize_t n = pread(f->log_fd, text, sizeof(text) - 1, 0);
-
-	assert_true(n >= 0);
-	text[n] = '\0';
-	return strstr(text, word) != NULL;
-}
-
-/* ---- requests ---- */
-
-static struct store_req *
-make(enum store_op op, const char *id, const char *text)
-{
-	struct store_req *req = store_req_new(op, NULL, NULL);
-
-	str_copy(req->id, sizeof(req->id), id);
-	req->text = xstrdup(text);
-	req->limit = STORE_PAGE_MAX;
-	return req;
-}
-
-static int
-run(const struct fixture *f, struct store_req *req)
-{
-	return store_run(f->im->store, f->h, req);
-}
-
-static int
-run_free(const struct fixture *f, struct store_req *req)
-{
-	int err = run(f, req);
-
-	store_req_free(&req);
-	return err;
-}
-
-static struct store_req *
-must(const struct fixture *f, struct store_req *req)
-{
-	assert_int_equal(run(f, req), 0);
-	return req;
-}
-
-static struct store_req *
-make_user(const char *username, const char *name)
-{
-	struct store_req *req = make(STORE_USER_CREATE, "", NULL);
-
-	id_new(req->user.id, "usr");
-	str_copy(req->user.username, sizeof(req->user.username), username);
-	str_copy(req->user.name, sizeof(req->user.name), name);
-	str_copy(req->user.password, sizeof(req->user.password), "$y$secret");
-	req->user.created_ms = 1234567890123;
-	return req;
-}
-
-static void
-add_user(const struct fixture *f, const char *username, char id_r[ID_MAX])
-{
-	struct store_req *req = make_user(username, username);
-
-	str_copy(id_r, ID_MAX, req->user.id);
-	assert_int_equal(run_free(f, req), 0);
-}
-
-static struct store_req *
-make_session(const char *user, uint8_t token, int64_t expires_ms)
-{
-	struct store_req *req = make(STORE_SESSION_CREATE, "", NULL);
-
-	id_new(req->session.id, "ses");
-	str_copy(req->session.user, ID_MAX, user);
-	memset(req->session.token_hash, token, TOKEN_HASH);
-	req->session.created_ms = 10;
-	req->session.expires_ms = expires_ms;
-	return req;
-}
+/* ---- users and sessions ---- */
 
 static struct store_req *
 make_token(enum store_op op, uint8_t token, int64_t now_ms)
@@ -248,80 +34,6 @@ make_token(enum store_op op, uint8_t token, int64_t now_ms)
 	req->now_ms = now_ms;
 	return req;
 }
-
-/* The first of the members, which NULL ends, is the creator. */
-static struct store_req *
-make_conversation(enum conversation_type type, const char *const *members)
-{
-	struct store_req *req = make(STORE_CONVERSATION_CREATE, "", NULL);
-	struct conversation *c = conversation_new();
-
-	req->conversation = c;
-	id_new(c->id, "cnv");
-	c->type = type;
-	c->created_ms = 77;
-	str_copy(c->creator, sizeof(c->creator), members[0]);
-	str_copy(c->name, sizeof(c->name), type == CONVERSATION_GROUP ? "Tea" : "");
-	for (; *members; members++)
-		conversation_add_member(c, *members);
-	return req;
-}
-
-static struct store_req *
-make_ids(enum store_op op, const char *id, const char *a, const char *b)
-{
-	struct store_req *req = make(op, id, NULL);
-
-	req->ids = xcalloc(2, sizeof(*req->ids));
-	str_copy(req->ids[req->id_count++], ID_MAX, a);
-	if (b)
-		str_copy(req->ids[req->id_count++], ID_MAX, b);
-	return req;
-}
-
-/* The text follows from the number. */
-static struct event *
-make_event(const char *conversation, uint64_t seq, const char *client_id)
-{
-	char data[64];
-	int len = snprintf(data, sizeof(data), "{\"text\":\"%llu\"}", (unsigned long long)seq);
-	struct event *plain = event_new(
-	    EVENT_MESSAGE_CREATED, conversation, NOBODY, client_id, data, (size_t)len);
-	struct event *ev = event_numbered(plain, seq, 5000 + (int64_t)seq);
-
-	event_unref(&plain);
-	return ev;
-}
-
-static struct store_req *
-make_apply(const char *conversation, uint64_t first, uint64_t last)
-{
-	struct store_req *req = make(STORE_APPLY, "", NULL);
-
-	for (uint64_t seq = first; seq <= last; seq++)
-		store_req_add_event(req, make_event(conversation, seq, ""));
-	return req;
-}
-
-/* Compares the page with what is expected: first..last, and whether there is more. */
-static void
-check_page(const struct fixture *f, uint64_t after, uint64_t before, size_t limit, uint64_t first,
-    uint64_t last, bool more)
-{
-	struct store_req *req = make(STORE_EVENTS, CONV, NULL);
-
-	req->after = after;
-	req->before = before;
-	req->limit = limit;
-	must(f, req);
-	assert_int_equal(req->event_count, last + 1 - first);
-	for (size_t i = 0; i < req->event_count; i++)
-		assert_int_equal(req->events[i]->seq, first + i);
-	assert_int_equal(req->flag, more);
-	store_req_free(&req);
-}
-
-/* ---- users and sessions ---- */
 
 static void
 a_user_is_found_by_id_and_name(void **state)
@@ -417,8 +129,7 @@ a_session_lives_until_it_expires_or_is_deleted(void **state)
 	assert_int_equal(req->session.expires_ms, 100);
 	assert_string_equal(req->users[0].username, "anna");
 	store_req_free(&req);
-	assert_int_equal(
-	    run_free(f, make_token(STORE_SESSION_BY_TOKEN, 1, 100)), ERR_NOT_FOUND);
+	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 1, 100)), ERR_NOT_FOUND);
 	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 2, 0)), ERR_NOT_FOUND);
 	assert_int_equal(run_free(f, make_token(STORE_SESSION_DELETE, 1, 0)), 0);
 	assert_int_equal(run_free(f, make_token(STORE_SESSION_DELETE, 1, 0)), 0);
@@ -454,8 +165,7 @@ password_and_lock_end_the_sessions_of_this_user_only(void **state)
 	req = must(f, make(STORE_USER_BY_ID, anna, NULL));
 	assert_string_equal(req->users[0].password, "$y$new");
 	store_req_free(&req);
-	assert_int_equal(
-	    run_free(f, make(STORE_USER_SET_PASSWORD, NOBODY, "$y$")), ERR_NOT_FOUND);
+	assert_int_equal(run_free(f, make(STORE_USER_SET_PASSWORD, NOBODY, "$y$")), ERR_NOT_FOUND);
 	assert_int_equal(run_free(f, make(STORE_USER_SET_LOCKED, NOBODY, NULL)), ERR_NOT_FOUND);
 }
 
@@ -568,8 +278,8 @@ conversations_are_listed_in_pages(void **state)
 	add_user(f, "anna", a);
 	add_user(f, "bob", b);
 	for (int i = 0; i < 5; i++) {
-		req =
-		    must(f, make_conversation(CONVERSATION_GROUP, (const char *[]){a, i ? NULL : b, NULL}));
+		req = must(f,
+		    make_conversation(CONVERSATION_GROUP, (const char *[]){a, i ? NULL : b, NULL}));
 		str_copy(ids[i], ID_MAX, req->conversation->id);
 		store_req_free(&req);
 	}
@@ -594,4 +304,169 @@ conversations_are_listed_in_pages(void **state)
 	req = must(f, make(STORE_CONVERSATION_LIST, NOBODY, NULL));
 	assert_int_equal(req->conversation_count, 0);
 	store_req_free(&req);
+}
+
+/* ---- events ---- */
+
+static void
+events_are_read_in_pages_from_both_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	check_page(f, 0, 0, 10, 1, 0, false); /* none */
+	assert_int_equal(run_free(f, make_apply(CONV, 1, 10)), 0);
+	assert_int_equal(run_free(f, make_apply("cnv_other", 1, 3)), 0);
+	check_page(f, 0, 0, 200, 1, 10, false);
+	check_page(f, 0, 0, 10, 1, 10, false);
+	check_page(f, 0, 0, 9, 1, 9, true);
+	check_page(f, 3, 0, 4, 4, 7, true);
+	check_page(f, 6, 0, 4, 7, 10, false);
+	check_page(f, 10, 0, 4, 1, 0, false);
+	check_page(f, 0, 11, 4, 7, 10, true); /* with an upper end: the newest below it */
+	check_page(f, 0, 5, 4, 1, 4, false);
+	check_page(f, 0, 6, 4, 2, 5, true);
+	check_page(f, 0, 1, 4, 1, 0, false);
+	check_page(f, 3, 8, 10, 4, 7, false);
+	check_page(f, 3, 8, 4, 4, 7, false);
+	check_page(f, 3, 8, 3, 5, 7, true);
+	check_page(f, 7, 8, 3, 1, 0, false);
+	check_page(f, 0, UINT64_MAX, 2, 9, 10, true);
+	check_page(f, UINT64_MAX, 0, 2, 1, 0, false);
+}
+
+static void
+an_event_comes_back_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct event *ev = make_event(CONV, (1ULL << 53) - 1, "a-client-id");
+	struct store_req *req = make(STORE_APPLY, "", NULL);
+	struct buf before, after;
+
+	buf_init(&before);
+	buf_init(&after);
+	event_pack(&before, ev);
+	store_req_add_event(req, ev);
+	assert_int_equal(run_free(f, req), 0);
+	reopen(f);
+	req = make(STORE_EVENT_BY_CLIENT_ID, CONV, "a-client-id");
+	str_copy(req->user_id, ID_MAX, NOBODY);
+	must(f, req);
+	assert_int_equal(req->event_count, 1);
+	event_pack(&after, req->events[0]);
+	assert_int_equal(after.len, before.len);
+	assert_memory_equal(after.data, before.data, before.len);
+	buf_fini(&before);
+	buf_fini(&after);
+	store_req_free(&req);
+}
+
+static void
+a_client_id_is_found_only_where_it_was_sent(void **state)
+{
+	static const char *const asks[][3] = {{"cnv_other", NOBODY, "x"}, {CONV, "usr_other", "x"},
+	    {CONV, NOBODY, "y"}, {CONV, NOBODY, ""}};
+	struct fixture *f = *state;
+	struct store_req *req = make_apply(CONV, 2, 3); /* two without */
+
+	store_req_add_event(req, make_event(CONV, 1, "x"));
+	assert_int_equal(run_free(f, req), 0);
+	check_page(f, 0, 0, 10, 1, 3, false);
+	for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
+		req = make(STORE_EVENT_BY_CLIENT_ID, asks[i][0], asks[i][2]);
+		str_copy(req->user_id, ID_MAX, asks[i][1]);
+		assert_int_equal(run_free(f, req), ERR_NOT_FOUND);
+	}
+}
+
+static void
+a_batch_applied_again_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct store_req *req = make_apply(CONV, 1, BATCH);
+
+	for (size_t i = 0; i < BATCH / 2; i++) { /* unordered, and one of them twice */
+		struct event *t = req->events[i];
+
+		req->events[i] = req->events[BATCH - 1 - i];
+		req->events[BATCH - 1 - i] = t;
+	}
+	store_req_add_event(req, event_numbered(req->events[7], req->events[7]->seq, 1));
+	must(f, req);
+	assert_int_equal(req->id_out_count, 0);
+	reopen(f);
+	store_req_add_event(req, make_event(CONV, BATCH + 1, "new")); /* overlapping */
+	must(f, req);
+	assert_int_equal(req->id_out_count, 0);
+	assert_false(logged(f, "store.conflict"));
+	store_req_free(&req);
+	check_page(f, BATCH - 5, 0, STORE_PAGE_MAX, BATCH - 4, BATCH + 1, false);
+	check_page(f, 0, 0, STORE_PAGE_MAX, 1, STORE_PAGE_MAX, true);
+}
+
+static void
+a_broken_promise_is_left_out_and_named(void **state)
+{
+	struct fixture *f = *state;
+	struct event *first = make_event(CONV, 1, "x");
+	struct event *same_seq = make_event(CONV, 1, "y"), *same_client = make_event(CONV, 2, "x");
+	struct store_req *req = make(STORE_APPLY, "", NULL);
+
+	store_req_add_event(req, event_ref(first));
+	assert_int_equal(run_free(f, req), 0);
+	req = make_apply(CONV, 3, 4);
+	store_req_add_event(req, event_ref(same_seq));
+	store_req_add_event(req, event_ref(same_client));
+	store_req_add_event(req, make_event(CONV, 5, "z"));
+	must(f, req);
+	assert_int_equal(req->id_out_count, 2);
+	assert_string_equal(req->ids_out[0], same_seq->id);
+	assert_string_equal(req->ids_out[1], same_client->id);
+	store_req_free(&req);
+	assert_true(logged(f, "store.conflict"));
+	assert_true(logged(f, first->id));
+	assert_true(logged(f, same_seq->id));
+	assert_true(logged(f, same_client->id));
+	check_page(f, 2, 0, 10, 3, 5, false);
+	check_page(f, 0, 3, 10, 1, 1, false);
+	req = make(STORE_EVENT_BY_CLIENT_ID, CONV, "x");
+	str_copy(req->user_id, ID_MAX, NOBODY);
+	must(f, req);
+	assert_string_equal(req->events[0]->id, first->id);
+	store_req_free(&req);
+	event_unref(&first);
+	event_unref(&same_seq);
+	event_unref(&same_client);
+}
+
+int
+main(void)
+{
+	int bad = 0;
+
+	loop_init();
+	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
+		void *im = (void *)&implementations[i];
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
+		const struct CMUnitTest tests[] = {
+		    TEST(a_user_is_found_by_id_and_name),
+		    TEST(a_username_is_given_once),
+		    TEST(users_are_listed_by_prefix_in_pages),
+		    TEST(a_session_lives_until_it_expires_or_is_deleted),
+		    TEST(password_and_lock_end_the_sessions_of_this_user_only),
+		    TEST(a_pair_has_one_direct_conversation),
+		    TEST(a_conversation_with_a_stranger_is_not_created),
+		    TEST(members_are_added_all_or_none),
+		    TEST(conversations_are_listed_in_pages),
+		    TEST(events_are_read_in_pages_from_both_ends),
+		    TEST(an_event_comes_back_as_it_was),
+		    TEST(a_client_id_is_found_only_where_it_was_sent),
+		    TEST(a_batch_applied_again_changes_nothing),
+		    TEST(a_broken_promise_is_left_out_and_named),
+		};
+#undef TEST
+		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
+	}
+	return bad;
 }
