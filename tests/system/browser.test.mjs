@@ -7,38 +7,44 @@ import { build, Server } from "./lib/server.mjs";
 
 const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
 
+const launch = () => chromium.launch({
+  executablePath,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+/** Signs up in a browser context of its own; what the page complains about goes to `errors`. */
+async function person(browser, server, name, errors = []) {
+  const page = await (await browser.newContext()).newPage();
+  page.on("pageerror", (e) => errors.push(`${name}: ${e.message}`));
+  page.on("console", (m) => m.type() === "error" && !m.text().includes("401") && errors.push(`${name}: ${m.text()}`));
+  await page.goto(server.base);
+  await page.getByLabel("Username").fill(name);
+  await page.getByLabel("Password").fill("correct horse");
+  await page.getByRole("button", { name: "Sign up" }).click();
+  await page.locator("#me").getByText(name).waitFor();
+  return page;
+}
+
+async function say(page, text) {
+  await page.getByPlaceholder("Write a message").fill(text);
+  await page.getByRole("button", { name: "Send" }).click();
+}
+
+const hears = (page, text) => page.locator("#messages li").filter({ hasText: text }).waitFor();
+const texts = (page) => page.locator("#messages li:not(.note)").evaluateAll((all) => all.map((li) => li.firstChild.textContent));
+
 test("two people sign up, talk, reload and find everything", { timeout: 120000 }, async (t) => {
   const server = await new Server({ workers: 4 }).start();
-  const browser = await chromium.launch({
-    executablePath,
-    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
+  const browser = await launch();
   t.after(async () => {
     await browser.close();
     await server.remove();
   });
   const errors = [];
 
-  async function person(name) {
-    const page = await (await browser.newContext()).newPage();
-    page.on("pageerror", (e) => errors.push(`${name}: ${e.message}`));
-    page.on("console", (m) => m.type() === "error" && !m.text().includes("401") && errors.push(`${name}: ${m.text()}`));
-    await page.goto(server.base);
-    await page.getByLabel("Username").fill(name);
-    await page.getByLabel("Password").fill("correct horse");
-    await page.getByRole("button", { name: "Sign up" }).click();
-    await page.locator("#me").getByText(name).waitFor();
-    return page;
-  }
-  const say = async (page, text) => {
-    await page.getByPlaceholder("Write a message").fill(text);
-    await page.getByRole("button", { name: "Send" }).click();
-  };
-  const hears = (page, text) => page.locator("#messages li").filter({ hasText: text }).waitFor();
-
-  const ann = await person("ann");
-  const bob = await person("bob");
+  const ann = await person(browser, server, "ann", errors);
+  const bob = await person(browser, server, "bob", errors);
   await ann.getByLabel("New conversation with").fill("bob");
   await ann.getByRole("button", { name: "Start" }).click();
   await ann.getByRole("heading", { name: "bob" }).waitFor();
@@ -61,13 +67,16 @@ test("two people sign up, talk, reload and find everything", { timeout: 120000 }
     await hears(page, "line 59");
     await page.getByRole("button", { name: "Show earlier messages" }).click();
     await hears(page, "Hello Bob <b>not bold</b>");
-    const lines = await page.locator("#messages li:not(.note)").evaluateAll((l) => l.map((x) => x.firstChild.textContent));
+    const lines = await texts(page);
     assert.equal(lines.length, 62);
     assert.equal(lines[0], "Hello Bob <b>not bold</b>");
     assert.equal(lines[1], "Hello Ann, how are you?");
     assert.equal(new Set(lines).size, 62);
   }
   await ann.screenshot({ path: path.join(build, "page.png") });
+  await ann.emulateMedia({ colorScheme: "dark" });
+  await ann.screenshot({ path: path.join(build, "page-dark.png") });
+  await ann.emulateMedia({ colorScheme: "light" });
   await ann.setViewportSize({ width: 390, height: 800 });
   await ann.screenshot({ path: path.join(build, "page-phone.png") });
 
@@ -79,4 +88,53 @@ test("two people sign up, talk, reload and find everything", { timeout: 120000 }
   await ann.getByRole("button", { name: "Log in" }).click();
   await ann.getByText("Wrong username or password").waitFor();
   assert.deepEqual(errors, []);
+});
+
+test("what is written while the server is away arrives once, when it is back", { timeout: 120000 }, async (t) => {
+  const server = await new Server({ workers: 2 }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const ann = await person(browser, server, "ann");
+  const bob = await person(browser, server, "bob");
+  await ann.getByLabel("New conversation with").fill("bob");
+  await ann.getByRole("button", { name: "Start" }).click();
+  await say(ann, "before");
+  await bob.getByRole("button", { name: /ann/ }).click();
+  await hears(bob, "before");
+
+  await server.stop();
+  await ann.getByText("connecting…").waitFor();
+  await say(ann, "meanwhile");
+  await ann.locator("#messages li", { hasText: "sending…" }).waitFor();
+  await server.start();
+  await hears(bob, "meanwhile");
+  await ann.locator("#messages li", { hasText: "sending…" }).waitFor({ state: "detached" });
+  for (const page of [ann, bob]) assert.deepEqual(await texts(page), ["before", "meanwhile"]);
+});
+
+test("a group: everybody hears everybody, and a wrong name is explained", { timeout: 120000 }, async (t) => {
+  const server = await new Server({ workers: 2 }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const pages = [];
+  for (const name of ["ann", "bob", "cy"]) pages.push(await person(browser, server, name));
+  const [ann, bob, cy] = pages;
+  await ann.getByLabel("New conversation with").fill("nobody");
+  await ann.getByRole("button", { name: "Start" }).click();
+  await ann.getByText("There is no user called nobody.").waitFor();
+  await ann.getByLabel("New conversation with").fill("bob, cy");
+  await ann.getByRole("button", { name: "Start" }).click();
+  for (const page of [bob, cy]) await page.getByRole("button", { name: "bob, cy" }).click();
+  for (const page of pages) {
+    const text = `from page ${pages.indexOf(page)}`;
+    await say(page, text);
+    for (const other of pages) await hears(other, text);
+  }
+  for (const page of pages) assert.deepEqual(await texts(page), ["from page 0", "from page 1", "from page 2"]);
 });

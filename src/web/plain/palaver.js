@@ -58,6 +58,7 @@ async function enter(kind) {
     $("password").value = "";
     await begin();
   } catch (e) {
+    showDoor();
     $("door-error").textContent = e instanceof Problem ? e.message : "The server does not answer.";
   }
 }
@@ -172,12 +173,19 @@ function take(c, event) {
   c.last = event.seq;
   c.events.push(event);
   c.pending = c.pending.filter((p) => p.id !== event.data.client_msg_id);
-  if (event.type === "member.joined") rest("GET", `/conversations/${c.id}`).then(remember, () => null);
-  if (c === state.current) drawMessages(true);
+  if (event.type === "member.joined") learnMembers(c);
+  if (c === state.current) appendEvent(c, event);
   else if (event.type === "message.created") {
     c.unread++;
     drawConversations();
   }
+}
+
+async function learnMembers(c) {
+  const fresh = await rest("GET", `/conversations/${c.id}`).catch(() => null);
+  if (!fresh) return;
+  remember(fresh);
+  if (c === state.current) drawMessages(false);
 }
 
 function onEvent(event) {
@@ -191,6 +199,21 @@ function onEvent(event) {
   else sync();
 }
 
+/** What followed in these conversations (at most 200), until there is no more. */
+async function syncSome(some) {
+  let more = true;
+  while (more) {
+    const conversations = Object.fromEntries(some.map((c) => [c.id, c.last]));
+    const r = await state.socket.timeout(10000).emitWithAck("sync", { conversations });
+    if (r.error) throw new Problem(r.error);
+    for (const event of r.data.events) {
+      const c = state.conversations.get(event.conversation_id);
+      if (c && event.seq > c.last) take(c, event);
+    }
+    more = r.data.more;
+  }
+}
+
 async function sync() {
   if (state.syncing) {
     state.again = true;
@@ -200,14 +223,8 @@ async function sync() {
   do {
     state.again = false;
     try {
-      const map = Object.fromEntries([...state.conversations.values()].slice(0, 200).map((c) => [c.id, c.last]));
-      const r = await state.socket.timeout(10000).emitWithAck("sync", { conversations: map });
-      if (r.error) throw new Problem(r.error);
-      for (const event of r.data.events) {
-        const c = state.conversations.get(event.conversation_id);
-        if (c && event.seq > c.last) take(c, event);
-      }
-      state.again = state.again || r.data.more;
+      const all = [...state.conversations.values()];
+      for (let i = 0; i < all.length; i += 200) await syncSome(all.slice(i, i + 200));
     } catch {
       await new Promise((f) => setTimeout(f, 1000));
       state.again = state.socket.connected;
@@ -226,9 +243,14 @@ function connect() {
   });
   state.socket.on("disconnect", () => ($("connection").textContent = "connecting…"));
   state.socket.on("connect_error", async (e) => {
-    if (e.message !== "unauthorized") return;
-    if (await refresh()) state.socket.connect();
-    else location.reload();
+    $("connection").textContent = "connecting…";
+    if (state.socket.active) return; // the client library tries again by itself
+    try {
+      if (e.message === "unauthorized" && !(await refresh())) return location.reload();
+    } catch {
+      // the server went away meanwhile
+    }
+    setTimeout(() => state.socket.connect(), e.message === "unauthorized" ? 0 : 2000);
   });
   for (const type of ["message.created", "conversation.created", "member.joined"]) state.socket.on(type, onEvent);
   state.socket.on("sync.required", sync);
@@ -251,6 +273,8 @@ function send() {
 }
 
 async function transmit(c, p) {
+  if (p.busy) return;
+  p.busy = true;
   while (c.pending.includes(p) && state.socket.connected && p.state !== "not sent") {
     try {
       const r = await state.socket.timeout(10000).emitWithAck("message.send", { conversation_id: c.id, client_msg_id: p.id, text: p.text });
@@ -267,7 +291,15 @@ async function transmit(c, p) {
       // no answer: the same id again, or after the next connect
     }
   }
+  p.busy = false;
   if (c === state.current) drawMessages(false);
+}
+
+function sendAgain(c, p) {
+  p.state = "sending…";
+  p.why = "";
+  drawMessages(false);
+  transmit(c, p);
 }
 
 // ---- typing ----
@@ -333,12 +365,33 @@ function drawEvent(c, event) {
   return item(event.data.sender_id === state.user.id ? "mine" : "", event.data.text, `${who} · ${at}`);
 }
 
+function drawPending(c, p) {
+  const li = item("mine pending", p.text, p.why ? `${p.state}: ${p.why}` : p.state);
+  if (p.why) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Try again";
+    button.addEventListener("click", () => sendAgain(c, p));
+    li.append(button);
+  }
+  return li;
+}
+
+/** Adds one event, so that a screen reader announces it alone; stays where the reader is. */
+function appendEvent(c, event) {
+  const scroll = $("scroll");
+  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+  for (const li of $("messages").querySelectorAll(".pending")) li.remove();
+  $("messages").append(drawEvent(c, event), ...c.pending.map((p) => drawPending(c, p)));
+  if (atEnd || event.data.sender_id === state.user.id) scroll.scrollTop = scroll.scrollHeight;
+}
+
 function drawMessages(toEnd) {
   const c = state.current;
   $("older").hidden = !c.earlier;
   $("messages").replaceChildren(
     ...c.events.map((event) => drawEvent(c, event)),
-    ...c.pending.map((p) => item("mine", p.text, p.why ? `${p.state}: ${p.why}` : p.state)),
+    ...c.pending.map((p) => drawPending(c, p)),
   );
   if (toEnd) $("scroll").scrollTop = $("scroll").scrollHeight;
 }
