@@ -318,6 +318,45 @@ read_file(const char *path, char **error_r)
 	return NULL;
 }
 
+/* The end of a quoted string that begins at p. */
+static char *
+skip_quoted(char *p)
+{
+	char quote = *p++;
+
+	while (*p && *p != quote)
+		p += *p == '\\' && p[1] ? 2 : 1;
+	return *p ? p + 1 : p;
+}
+
+/*
+ * Overwrites comments with blanks, newlines stay: libconfuse 3.3 counts three lines for
+ * each line comment, and its line numbers would be wrong after the first.
+ */
+static void
+blank_comments(char *p)
+{
+	while (*p) {
+		bool line = *p == '#' || (p[0] == '/' && p[1] == '/');
+
+		if (*p == '"' || *p == '\'') {
+			p = skip_quoted(p);
+		} else if (line) {
+			while (*p && *p != '\n')
+				*p++ = ' ';
+		} else if (p[0] == '/' && p[1] == '*') {
+			while (*p && !(p[0] == '*' && p[1] == '/')) {
+				*p = *p == '\n' ? '\n' : ' ';
+				p++;
+			}
+			for (int i = 0; i < 2 && *p; i++)
+				*p++ = ' ';
+		} else {
+			p++;
+		}
+	}
+}
+
 /* The first ${VAR} without default whose variable is not set; libconfuse takes it for "". */
 static char *
 unset_variable(const char *path, const char *text)
@@ -328,10 +367,6 @@ unset_variable(const char *path, const char *text)
 		char name[128];
 		size_t n;
 
-		if (*p == '#')
-			p += strcspn(p, "\n");
-		if (!*p)
-			break;
 		line += *p == '\n';
 		if (p[0] != '$' || p[1] != '{')
 			continue;
@@ -393,8 +428,10 @@ parse_file(cfg_t *cfg, const char *path)
 	int err = -1;
 
 	current_file = path;
-	if (text)
+	if (text) {
+		blank_comments(text);
 		parse_error = unset_variable(path, text);
+	}
 	if (text && !parse_error && parse_text(cfg, text) == 0 && check_braces(text) == 0)
 		err = 0;
 	free(text);
