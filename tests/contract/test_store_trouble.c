@@ -149,15 +149,25 @@ processes_may_start_together(void **state)
 
 /* ---- a back end in trouble ---- */
 
+/* Not skip(): cmocka says "not ok # SKIP", which Automake counts as a failure. */
+static bool
+skipped(bool has_hook, const char *hook)
+{
+	if (!has_hook)
+		print_message("# SKIP the implementation has no hook `%s`\n", hook);
+	return !has_hook;
+}
+
 static void
 a_full_disk_is_named_and_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct store_req *req = make_apply(CONV, 1, 3 * BATCH);
+	struct store_req *req;
 	char anna[ID_MAX];
 
-	if (!f->im->full)
-		skip();
+	if (skipped(f->im->full != NULL, "full"))
+		return;
+	req = make_apply(CONV, 1, 3 * BATCH);
 	add_user(f, "anna", anna);
 	f->im->full(f->h, true);
 	assert_int_equal(run(f, req), ERR_STORAGE_FULL);
@@ -173,13 +183,14 @@ static void
 a_locked_store_is_unavailable_for_writing_only(void **state)
 {
 	struct fixture *f = *state;
-	struct store_req *req = make_apply(CONV, 1, 3);
+	struct store_req *req;
 	char anna[ID_MAX];
 	void *lock;
 	int64_t start;
 
-	if (!f->im->lock)
-		skip();
+	if (skipped(f->im->lock != NULL, "lock"))
+		return;
+	req = make_apply(CONV, 1, 3);
 	add_user(f, "anna", anna);
 	sqlite_busy_ms = 50;
 	reopen(f);
@@ -207,17 +218,16 @@ static void
 damaged_data_is_an_error_and_not_a_crash(void **state)
 {
 	struct fixture *f = *state;
-	struct store_req *req = make(STORE_EVENTS, CONV, NULL);
 
-	if (!f->im->damage)
-		skip();
+	if (skipped(f->im->damage != NULL, "damage"))
+		return;
 	assert_int_equal(run_free(f, make_apply(CONV, 1, BATCH)), 0);
 	f->im->store->close_handle(f->h);
 	f->h = NULL;
 	f->im->damage(f->where, false);
 	f->h = f->im->store->open_handle(f->where);
 	assert_non_null(f->h);
-	assert_int_equal(run_free(f, req), ERR_DAMAGED);
+	assert_int_equal(run_free(f, make(STORE_EVENTS, CONV, NULL)), ERR_DAMAGED);
 	assert_int_equal(run_free(f, make_apply(CONV, 1, BATCH)), ERR_DAMAGED);
 	assert_int_equal(run_free(f, make_user("anna", "Anna")), ERR_DAMAGED);
 	assert_true(logged(f, "store.damaged"));
