@@ -22,7 +22,7 @@
 #define USR  "usr_01234567890123456789abcdef"
 #define WALL 1000
 
-static char dir[64], path[96], boot[96];
+static char dir[64], path[160], boot[96];
 
 static void
 write_boot(const char *id)
@@ -202,7 +202,7 @@ compaction_keeps_everything(void **state)
 static void
 a_full_disk_keeps_the_file_good(void **state)
 {
-	char small[96], keep[96], *data = malloc(60000);
+	char small[96], keep[160], *data = malloc(60000);
 	struct hublog *log;
 	struct window w;
 	int err = 0, n = 0;
