@@ -39,7 +39,7 @@ test("make install DESTDIR puts everything in its place", () => {
     const file = path.join(dest, variable("mandir"), `man${page.at(-1)}`, page);
     assert.ok(fs.statSync(file).size > 0, `${page} is empty`);
   }
-  assert.match(fs.readFileSync(installed("docdir", "palaver.conf"), "utf8"), /state_dir/);
+  assert.match(fs.readFileSync(installed("docdir", "palaver.conf.example"), "utf8"), /state_dir/);
 });
 
 test("every file that the page asks for is installed", () => {
@@ -56,7 +56,7 @@ test("the installed programs say their version", () => {
 });
 
 test("the installed example is a valid configuration", () => {
-  run([installed("sbindir", "palaverd"), "-t", "-c", installed("docdir", "palaver.conf")]);
+  run([installed("sbindir", "palaverd"), "-t", "-c", installed("docdir", "palaver.conf.example")]);
 });
 
 test("a wrong configuration is refused with file and line", () => {
