@@ -53,6 +53,18 @@ async function nemesis(server, rnd, seconds, every, kills) {
   }
 }
 
+/** How long each client was without its connection, in ms, into the list. */
+function watchOutages(device, outages) {
+  let since = 0;
+  device.socket.on("disconnect", () => {
+    since = Date.now();
+  });
+  device.socket.on("connect", () => {
+    if (since) outages.push(Date.now() - since);
+    since = 0;
+  });
+}
+
 async function sender(device, mine, rnd, gap, end, ledger) {
   const under = [];
   let n = 0;
@@ -89,6 +101,8 @@ export async function runLedger({ clients = 50, conversations = 10, rate = 100, 
 
     const ledger = [];
     const kills = [];
+    const outages = [];
+    for (const d of devices) watchOutages(d, outages);
     const end = Date.now() + seconds * 1000;
     const gap = (1000 * clients) / rate;
     await Promise.all([
@@ -116,6 +130,7 @@ export async function runLedger({ clients = 50, conversations = 10, rate = 100, 
       seen: devices.flatMap((d) => d.seen),
     });
     const waits = ledger.filter((e) => e.ack).map((e) => e.ack.at - e.sent).sort((a, b) => a - b);
+    outages.sort((a, b) => a - b);
     Object.assign(report, {
       sent: ledger.length,
       acknowledged: waits.length,
@@ -125,6 +140,7 @@ export async function runLedger({ clients = 50, conversations = 10, rate = 100, 
       answered_as_duplicate: ledger.filter((e) => e.ack?.duplicate).length,
       kills: count(kills, (k) => k.role),
       ack_ms: { median: waits[waits.length >> 1], p99: waits[Math.floor(waits.length * 0.99)], max: waits[waits.length - 1] },
+      outage_ms: { count: outages.length, median: outages[outages.length >> 1] ?? 0, max: outages.at(-1) ?? 0 },
       reconnects: devices.reduce((n, d) => n + d.connects - 1, 0),
       syncs: devices.reduce((n, d) => n + d.syncs, 0),
       holes_noticed: devices.reduce((n, d) => n + d.holes, 0),
