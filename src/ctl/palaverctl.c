@@ -232,7 +232,7 @@ socket_path(const struct options *o)
 	/* A machine without the file runs with the defaults, if it runs at all. */
 	c = conf_load(!o->conf_path && access(path, F_OK) < 0 ? NULL : path, &error);
 	if (!c) {
-		fprintf(stderr, "palaverctl: %s\n", error);
+		fprintf(stderr, "palaverctl: %s; mend it, or name the socket with -s\n", error);
 		exit(EX_CONFIG);
 	}
 	result = xasprintf("%s/palaverd.sock", c->run_dir);

@@ -52,7 +52,7 @@ void conf_free(struct conf **c);
 
 /*
  * Reads a secret file: regular, not readable or writable by group or others, owned
- * by root or by the running user, min..max bytes.  A trailing newline is dropped.
+ * by root or by the running user (root takes anybody's), min..max bytes.  A trailing newline is dropped.
  * -1 with *error_r ("path: what is wrong, what to do").
  */
 int conf_read_secret(const char *path, size_t min, size_t max, struct buf *out, char **error_r);

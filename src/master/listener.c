@@ -12,12 +12,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/loop.h"
 #include "master/master.h"
 
 #define BACKLOG 4096
+#define WAIT_MS 2000
 
 struct address {
 	struct sockaddr_storage sa;
@@ -76,17 +79,26 @@ cannot_listen(const struct conf_listen *l)
 
 /*
  * Bound without SO_REUSEPORT first: with it, another palaverd of the same user would
- * silently share the port.
+ * silently share the port.  A port in use is waited for a little: the children of a
+ * master that was killed are just leaving.
  */
 static void
 probe(struct address *a, const struct conf_listen *l)
 {
 	int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	int64_t until = clock_mono_ms() + WAIT_MS;
 
 	if (fd < 0)
 		cannot_listen(l);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&a->sa, a->len) < 0 || listen(fd, 1) < 0)
+	while (bind(fd, (struct sockaddr *)&a->sa, a->len) < 0) {
+		struct timespec ts = {0, 20 * 1000000L};
+
+		if (errno != EADDRINUSE || clock_mono_ms() > until)
+			cannot_listen(l);
+		nanosleep(&ts, NULL);
+	}
+	if (listen(fd, 1) < 0)
 		cannot_listen(l);
 	if (getsockname(fd, (struct sockaddr *)&a->sa, &a->len) < 0)
 		cannot_listen(l);

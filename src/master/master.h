@@ -74,7 +74,8 @@ void setup_privileges(struct master *m);
 void setup_directories(struct master *m);
 void setup_lock(struct master *m);
 void setup_pid_file(struct master *m);
-void setup_token_key(struct master *m);
+void setup_given_key(struct master *m);
+void setup_own_key(struct master *m);
 void setup_limits(struct master *m);
 /* The parent waits for the tree and exits; returns in the daemon. */
 void setup_daemon(struct master *m);

@@ -140,7 +140,6 @@ master_prepare(struct master *m)
 	m->to_syslog = log_to_syslog(m);
 	/* Until the tree is ready errors go to standard error, whatever the target. */
 	log_init("master", -1, LOG_TO_STDERR, (enum log_level)log_level_parse(m->conf->log_level));
-	setup_token_key(m);
 }
 
 int
@@ -160,14 +159,16 @@ main(int argc, char **argv)
 	m.foreground = o.foreground || getenv("NOTIFY_SOCKET");
 	if (!m.foreground)
 		setup_daemon(&m);
-	log_init("master", -1, LOG_TO_STDERR, LOG_LVL_INFO);
+	master_prepare(&m);
+	/* What may need root, and what may be refused without having changed anything. */
+	setup_given_key(&m);
+	listener_open_all(&m);
 	setup_privileges(&m);
 	setup_directories(&m);
 	setup_lock(&m);
 	setup_pid_file(&m);
-	master_prepare(&m);
+	setup_own_key(&m);
 	setup_limits(&m);
-	listener_open_all(&m);
 	if (m.to_syslog)
 		log_init("master", -1, LOG_TO_SYSLOG,
 		    (enum log_level)log_level_parse(m.conf->log_level));

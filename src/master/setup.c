@@ -187,16 +187,32 @@ setup_pid_file(struct master *m)
 	write_pid(m->pid_fd);
 }
 
-/* The key of the administrator's, or one of our own that is made once. */
-void
-setup_token_key(struct master *m)
+static void
+read_key(struct master *m, const char *path)
 {
-	const char *given = m->conf->accounts_key_file;
-	char *own = xasprintf("%s/token.key", m->conf->state_dir), *error;
+	char *error;
+
+	if (conf_read_secret(path, KEY_MIN, KEY_MAX, &m->token_key, &error) < 0)
+		fatal(EX_NOPERM, "setup.bad_secret", "accounts.key_file: %s", error);
+}
+
+/* The key of the administrator's: read before privileges are dropped, it may be root's. */
+void
+setup_given_key(struct master *m)
+{
+	if (*m->conf->accounts_key_file)
+		read_key(m, m->conf->accounts_key_file);
+}
+
+/* Or one of our own, made once. */
+void
+setup_own_key(struct master *m)
+{
+	char *own = xasprintf("%s/token.key", m->conf->state_dir);
 	uint8_t key[KEY_MIN];
 	int fd;
 
-	if (!*given && access(own, F_OK) < 0) {
+	if (!m->token_key.len && access(own, F_OK) < 0) {
 		random_bytes(key, sizeof(key));
 		for (size_t i = 0; i < sizeof(key); i++)
 			key[i] |= key[i] == '\n'; /* a newline at the end would be dropped */
@@ -206,8 +222,8 @@ setup_token_key(struct master *m)
 		close(fd);
 		explicit_bzero(key, sizeof(key));
 	}
-	if (conf_read_secret(*given ? given : own, KEY_MIN, KEY_MAX, &m->token_key, &error) < 0)
-		fatal(EX_NOPERM, "setup.bad_secret", "accounts.key_file: %s", error);
+	if (!m->token_key.len)
+		read_key(m, own);
 	free(own);
 }
 

@@ -43,8 +43,8 @@ struct http_req {
 	char *query[QUERY_MAX]; /* "name=value", decoded */
 	size_t query_count;
 	struct buf body;
-	size_t length;  /* that was announced */
-	bool complete;  /* handed over: libwebsockets tells of the end of an empty body, too */
+	size_t length; /* that was announced */
+	bool complete; /* handed over: libwebsockets tells of the end of an empty body, too */
 	ev_timer deadline;
 	void (*abort)(void *arg);
 	void *abort_arg;

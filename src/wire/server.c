@@ -144,7 +144,7 @@ http_write(struct conn *c)
 	if (lws_write(c->wsi, c->reply.data, c->reply.len, LWS_WRITE_HTTP) < 0)
 		return -1;
 	buf_fini(&c->reply);
-	if (c->reply_ends)
+	if (c->reply_ends || c->wire->draining)
 		return -1;
 	return lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
@@ -562,8 +562,8 @@ wire_drain(struct wire *w)
 		listener_close(w, l);
 	eio_close_all(w->eio, "server shutting down", 1001);
 	DL_FOREACH (w->conns, c)
-		if (!c->session && !c->req && !c->reply.len)
-			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		if (!c->session && !c->req && !c->reply.len) /* idle: lws sees the end at once */
+			shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 }
 
 size_t
