@@ -14,6 +14,7 @@
  */
 #include "lib/conf.h"
 
+#include <arpa/inet.h>
 #include <confuse.h>
 #include <ctype.h>
 #include <errno.h>
@@ -84,6 +85,8 @@ parse_number(enum conf_kind kind, const char *text, int64_t *v_r)
 			continue;
 		if (*v_r > INT64_MAX / units[i].factor)
 			return "is too large";
+		if (*v_r < INT64_MIN / units[i].factor)
+			return "is too small";
 		*v_r *= units[i].factor;
 		return NULL;
 	}
@@ -188,6 +191,15 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+static bool
+address_valid(const char *text)
+{
+	struct in6_addr any;
+
+	return strcmp(text, "*") == 0 || inet_pton(AF_INET, text, &any) == 1 ||
+	       inet_pton(AF_INET6, text, &any) == 1;
+}
+
 static int
 on_listen(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -211,6 +223,12 @@ on_listen(cfg_t *cfg, cfg_opt_t *opt)
 			    (long long)v);
 			return -1;
 		}
+	}
+	if (!address_valid(cfg_getstr(sec, "address"))) {
+		cfg_error(cfg,
+		    "listen.address: \"%s\" is no numeric IPv4 or IPv6 address and not \"*\"",
+		    cfg_getstr(sec, "address"));
+		return -1;
 	}
 	c->listen[c->listen_count].address = xstrdup(cfg_getstr(sec, "address"));
 	c->listen[c->listen_count++].port = v;
@@ -265,7 +283,6 @@ schema_init(struct schema *s)
 		    (cfg_opt_t)CFG_SEC((char *)name, s->sections[s->section_count++], CFGF_NONE));
 	}
 	add_opt(&s->top, &top, (cfg_opt_t)CFG_SEC("listen", listen_opts, CFGF_MULTI));
-	add_opt(&s->top, &top, (cfg_opt_t)CFG_FUNC("include", cfg_include));
 	s->cfg = cfg_init(s->top, CFGF_NONE);
 	cfg_set_error_function(s->cfg, keep_error);
 	for (size_t i = 0; i < conf_row_count; i++) {
@@ -332,11 +349,13 @@ skip_quoted(char *p)
 /*
  * Overwrites comments with blanks, newlines stay: libconfuse 3.3 counts three lines for
  * each line comment, and its line numbers would be wrong after the first.
+ * NULL, or where a block comment begins that does not end and would hide the rest.
  */
-static void
+static const char *
 blank_comments(char *p)
 {
 	while (*p) {
+		const char *from = p;
 		bool line = *p == '#' || (p[0] == '/' && p[1] == '/');
 
 		if (*p == '"' || *p == '\'') {
@@ -349,12 +368,25 @@ blank_comments(char *p)
 				*p = *p == '\n' ? '\n' : ' ';
 				p++;
 			}
-			for (int i = 0; i < 2 && *p; i++)
-				*p++ = ' ';
+			if (!*p)
+				return from;
+			*p++ = ' ';
+			*p++ = ' ';
 		} else {
 			p++;
 		}
 	}
+	return NULL;
+}
+
+static char *
+unclosed_comment(const char *path, const char *text, const char *at)
+{
+	int line = 1;
+
+	for (; text < at; text++)
+		line += *text == '\n';
+	return xasprintf("%s:%d: a comment is not closed; a \"*/\" is missing", path, line);
 }
 
 /* The first ${VAR} without default whose variable is not set; libconfuse takes it for "". */
@@ -425,12 +457,14 @@ static int
 parse_file(cfg_t *cfg, const char *path)
 {
 	char *text = read_file(path, &parse_error);
+	const char *open;
 	int err = -1;
 
 	current_file = path;
 	if (text) {
-		blank_comments(text);
-		parse_error = unset_variable(path, text);
+		open = blank_comments(text);
+		parse_error =
+		    open ? unclosed_comment(path, text, open) : unset_variable(path, text);
 	}
 	if (text && !parse_error && parse_text(cfg, text) == 0 && check_braces(text) == 0)
 		err = 0;

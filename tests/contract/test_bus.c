@@ -256,7 +256,8 @@ on_window(void *arg, const struct bus_window *w)
 static void
 submit(struct side *s, const char *conv, const char *client_id, const char *data, struct answer *a)
 {
-	struct event *ev = event_new(EVENT_MESSAGE_CREATED, conv, USR, client_id, data, strlen(data));
+	struct event *ev =
+	    event_new(EVENT_MESSAGE_CREATED, conv, USR, client_id, data, strlen(data));
 
 	memset(a, 0, sizeof(*a));
 	assert_int_equal(bus_submit(s->bus, ev, on_submit, a), 0);
@@ -479,13 +480,16 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(numbers_have_no_hole_under_two_submitters, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		numbers_have_no_hole_under_two_submitters, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_client_id_makes_one_event, setup, teardown),
 	    cmocka_unit_test_setup_teardown(unsubscribed_is_not_told, setup, teardown),
 	    cmocka_unit_test_setup_teardown(windows_page_and_know_their_floor, setup, teardown),
-	    cmocka_unit_test_setup_teardown(new_members_hear_of_their_conversation, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		new_members_hear_of_their_conversation, setup, teardown),
 	    cmocka_unit_test_setup_teardown(casts_reach_subscribers, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_lost_connection_answers_everybody_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_lost_connection_answers_everybody_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(numbers_survive_kill_9, setup, teardown),
 	};
 	char cmd[80];

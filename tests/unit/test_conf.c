@@ -72,17 +72,29 @@ each_error_names_its_place(void **state)
 	    {"workers = 64", ":1: workers: \"64\" is out of bounds; use 0 to 63"},
 	    {"\n\nnope = 3", ":3: no such option 'nope'"},
 	    {"log { nope = 3 }", ":1: no such option 'nope'"},
-	    {"log {\n level = \"info\"\n", ": a section is not closed; a \"}\" is missing at or before the end of the file"},
+	    {"log {\n level = \"info\"\n",
+		": a section is not closed; a \"}\" is missing at or before the end of the file"},
 	    {"workers = 1 }", ":1: unexpected closing brace"},
 	    {"log { level = loud }", ":1: log.level: \"loud\" is not one of error|warn|info|debug"},
 	    {"bus = \"redis\"", ":1: bus: \"redis\" is not one of local"},
-	    {"http {\n max_body = 1T\n}", ":2: http.max_body: \"1T\" is not a size; units are K, M and G"},
+	    {"http {\n max_body = 1T\n}",
+		":2: http.max_body: \"1T\" is not a size; units are K, M and G"},
 	    {"http { max_body = 1 }", ":1: http.max_body: \"1\" is out of bounds; use 1K to 64M"},
 	    {"drain_timeout = 5", ":1: drain_timeout: \"5\" needs a unit: ms, s, m, h or d"},
 	    {"state_dir = \"\"", ":1: state_dir: must have 1 to 255 characters"},
-	    {"state_dir = \"${PALAVER_UNSET}\"", ":1: ${PALAVER_UNSET}: the variable is not set; set it, or write ${PALAVER_UNSET:-default}"},
+	    {"state_dir = \"${PALAVER_UNSET}\"", ":1: ${PALAVER_UNSET}: the variable is not set; "
+						 "set it, or write ${PALAVER_UNSET:-default}"},
 	    {"listen { port = 70000 }", ":1: listen.port: \"70000\" is not a port; use 1 to 65535"},
-	    {"listen { port = 1 }\nlisten { port = 1 }", ":2: listen: 127.0.0.1 port 1 is named twice"},
+	    {"workers = 1\n/* never closed\nworkers = 7\n",
+		":2: a comment is not closed; a \"*/\" is missing"},
+	    {"drain_timeout = -9223372036854775808d",
+		":1: drain_timeout: \"-9223372036854775808d\" is too small"},
+	    {"drain_timeout = 9223372036854775807d",
+		":1: drain_timeout: \"9223372036854775807d\" is too large"},
+	    {"listen { address = \"localhost\" }", ":1: listen.address: \"localhost\" is no "
+						   "numeric IPv4 or IPv6 address and not \"*\""},
+	    {"listen { port = 1 }\nlisten { port = 1 }",
+		":2: listen: 127.0.0.1 port 1 is named twice"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -91,7 +103,8 @@ each_error_names_its_place(void **state)
 
 		snprintf(want, sizeof(want), "%s%s", path, cases[i].error);
 		if (c || strcmp(error, want) != 0)
-			fail_msg("%s\n got  %s\n want %s", cases[i].text, c ? "success" : error, want);
+			fail_msg(
+			    "%s\n got  %s\n want %s", cases[i].text, c ? "success" : error, want);
 		free(error);
 	}
 }
@@ -102,8 +115,8 @@ a_missing_file_is_said(void **state)
 	char *error;
 
 	assert_null(conf_load("/nonexistent/palaver.conf", &error));
-	assert_string_equal(error,
-	    "/nonexistent/palaver.conf: cannot be read: No such file or directory");
+	assert_string_equal(
+	    error, "/nonexistent/palaver.conf: cannot be read: No such file or directory");
 	free(error);
 }
 
@@ -172,7 +185,8 @@ secrets_must_be_private(void **state)
 	write_file(path, "0123456789abcdef\n");
 	chmod(path, 0644);
 	assert_int_equal(conf_read_secret(path, 8, 32, &b, &error), -1);
-	assert_non_null(strstr(error, "may be read or written by others (mode 0644); chmod 600 it"));
+	assert_non_null(
+	    strstr(error, "may be read or written by others (mode 0644); chmod 600 it"));
 	free(error);
 	chmod(path, 0600);
 	assert_int_equal(conf_read_secret(path, 8, 32, &b, &error), 0);
@@ -245,19 +259,16 @@ the_manual_names_every_setting(void **state)
 	char *man = read_all(source("man/palaver.conf.5"));
 
 	for (size_t i = 0; i < conf_row_count; i++) {
-		char item[80];
-		const char *at;
+		bool text = conf_rows[i].kind == CONF_KIND_STR ||
+			    conf_rows[i].kind == CONF_KIND_ENUM ||
+			    conf_rows[i].kind == CONF_KIND_SECRET;
+		const char *quote = text ? "\\(dq" : "";
+		char item[160];
 
-		snprintf(item, sizeof(item), ".It Ic %s ", conf_rows[i].name);
-		for (at = strstr(man, item); at; at = strstr(at + 1, item)) {
-			const char *end = at + strcspn(at, "\n"), *has;
-
-			has = *conf_rows[i].def ? strstr(at, conf_rows[i].def) : at;
-			if (has && has <= end)
-				break;
-		}
-		if (!at)
-			fail_msg("palaver.conf(5) lacks \"%s%s\" on a line", item, conf_rows[i].def);
+		snprintf(item, sizeof(item), "\n.It Ic %s = %s%s%s\n", conf_rows[i].name, quote,
+		    conf_rows[i].def, quote);
+		if (!strstr(man, item))
+			fail_msg("palaver.conf(5) lacks%s", item);
 	}
 	free(man);
 }

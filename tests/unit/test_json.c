@@ -24,8 +24,9 @@ valid(void **state)
 {
 	static const char *const good[] = {"{}", "[]", "0", "-0", "1.5e+3", "\"\"", "true", "null",
 	    " [1, 2 ,{\"a\" : [ ] }]\n", "\"\\u00e9\\ud83d\\ude00\"", "\"h\xc3\xa9\"",
-	    "9007199254740992", "-9007199254740992", "{\"a\":1,\"a\":2}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
-	    "[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]", "1e400", "{\"__proto__\":1}"};
+	    "9007199254740992", "-9007199254740992", "{\"a\":1,\"a\":2}",
+	    "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]", "1e400",
+	    "{\"__proto__\":1}"};
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		if (scan(good[i]))
@@ -78,14 +79,16 @@ invalid(void **state)
 		const char *why = scan(bad[i].text);
 
 		if (!why || strcmp(why, bad[i].why) != 0)
-			fail_msg("%s: got %s, wanted %s", bad[i].text, why ? why : "valid", bad[i].why);
+			fail_msg(
+			    "%s: got %s, wanted %s", bad[i].text, why ? why : "valid", bad[i].why);
 	}
 }
 
 static void
 every_cut_is_invalid_and_no_byte_crashes(void **state)
 {
-	static const char text[] = "{\"a\":[1,-2.5e3,\"x\\u00e9\\ud83d\\ude00\",true,false,null,{}]}";
+	static const char text[] =
+	    "{\"a\":[1,-2.5e3,\"x\\u00e9\\ud83d\\ude00\",true,false,null,{}]}";
 	char copy[sizeof(text)];
 
 	for (size_t cut = 0; cut < sizeof(text) - 1; cut++)
@@ -112,8 +115,8 @@ limits_of_keys(void **state)
 	struct json_limits limits = {.depth = 4, .keys = 2};
 
 	assert_null(json_scan("[{\"a\":1},{\"b\":1}]", 17, &limits, NULL));
-	assert_string_equal(json_scan("{\"a\":1,\"b\":1,\"c\":1}", 19, &limits, NULL),
-	    "too many keys");
+	assert_string_equal(
+	    json_scan("{\"a\":1,\"b\":1,\"c\":1}", 19, &limits, NULL), "too many keys");
 }
 
 static void
@@ -141,8 +144,10 @@ typed_members(void **state)
 	int64_t n = -1;
 	bool flag = true;
 
-	o = json_parse("{\"s\":\"x\",\"n\":5,\"b\":false,\"z\":null}", 34, &json_default_limits, &why);
-	assert_true(json_get_str(o, "s", &s) && json_get_int(o, "n", &n) && json_get_bool(o, "b", &flag));
+	o = json_parse(
+	    "{\"s\":\"x\",\"n\":5,\"b\":false,\"z\":null}", 34, &json_default_limits, &why);
+	assert_true(
+	    json_get_str(o, "s", &s) && json_get_int(o, "n", &n) && json_get_bool(o, "b", &flag));
 	assert_string_equal(s, "x");
 	assert_true(n == 5 && !flag);
 	assert_true(json_get_str(o, "missing", &s) && json_get_str(o, "z", &s));
