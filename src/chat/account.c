@@ -54,6 +54,13 @@ op_fail(struct account_op *op, int err, const char *pointer, const char *reason)
 	op_free(op);
 }
 
+static void
+op_answer(struct account_op *op, bool created, const struct buf *json)
+{
+	chat_answer_json(op->done, op->arg, created, json);
+	op_free(op);
+}
+
 /* ---- the answer: user and tokens ---- */
 
 static void
@@ -128,9 +135,8 @@ user_made(struct store_req *req)
 		buf_puts(&json, "{\"user\":");
 		user_json(&json, &op->user, true);
 		buf_putc(&json, '}');
-		chat_answer_json(op->done, op->arg, true, &json);
+		op_answer(op, true, &json);
 		buf_fini(&json);
-		op_free(op);
 	} else {
 		make_session(op);
 	}
@@ -296,9 +302,8 @@ answer_empty(struct store_req *req)
 	} else {
 		buf_init(&json);
 		buf_puts(&json, "{}");
-		chat_answer_json(op->done, op->arg, false, &json);
+		op_answer(op, false, &json);
 		buf_fini(&json);
-		op_free(op);
 	}
 	store_req_free(&req);
 }
@@ -341,9 +346,8 @@ user_got(struct store_req *req)
 	} else {
 		buf_init(&json);
 		user_json(&json, &req->users[0], false);
-		chat_answer_json(op->done, op->arg, false, &json);
+		op_answer(op, false, &json);
 		buf_fini(&json);
-		op_free(op);
 	}
 	store_req_free(&req);
 }
@@ -385,9 +389,8 @@ users_listed(struct store_req *req)
 		    &json, "],\"next_cursor\":\"%s\"}", req->users[req->user_count - 1].username);
 	else
 		buf_puts(&json, "],\"next_cursor\":null}");
-	chat_answer_json(op->done, op->arg, false, &json);
+	op_answer(op, false, &json);
 	buf_fini(&json);
-	op_free(op);
 	store_req_free(&req);
 }
 

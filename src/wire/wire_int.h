@@ -72,6 +72,12 @@ struct conn {
 };
 
 void conn_want_write(struct conn *c);
+void conn_flush(void *conn); /* the loop_task of a WebSocket that has something to send */
+
+/* ---- accept.c ---- */
+
+void listeners_pause(struct wire *w, bool pause);
+void listeners_close(struct wire *w);
 
 /* ---- http.c ---- */
 
