@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -252,6 +253,13 @@ setup_limits(struct master *m)
 
 /* ---- daemon ---- */
 
+/* However the daemon ends before it is ready, the waiting parent learns the status. */
+static void
+report_exit(int status, void *m)
+{
+	setup_report(m, status);
+}
+
 void
 setup_daemon(struct master *m)
 {
@@ -263,12 +271,14 @@ setup_daemon(struct master *m)
 		fatal(EX_OSERR, "setup.no_fork", "err=%s", strerror(errno));
 	if (pid > 0) { /* errors were written to the terminal by the daemon itself */
 		close(fds[1]);
+		waitpid(pid, NULL, 0); /* the one in the middle */
 		if (read(fds[0], &status, 1) < 0)
 			status = EX_OSERR;
 		_exit(status);
 	}
 	close(fds[0]);
 	m->ready_fd = fds[1];
+	on_exit(report_exit, m);
 	setsid();
 	pid = fork();
 	if (pid < 0)
