@@ -174,7 +174,7 @@ submitted(void *arg, const struct bus_submit_result *res)
 static void
 send_submit(struct send_op *op)
 {
-	if (op->ev->client_id[0] && clock_mono_ms() - op->looked_up_ms > LOOKUP_FRESH_MS) {
+	if (op->ev->client_id[0] && clock_mono_ms() - op->looked_up_ms >= LOOKUP_FRESH_MS) {
 		if (send_lookup(op) < 0)
 			op->state = SEND_WAIT_BUS;
 		return;
@@ -241,7 +241,8 @@ looked_up(struct store_req *req)
 		op->found = event_ref(req->events[0]);
 	else if (!req->err)
 		op->lookup_err = ERR_INTERNAL;
-	op->looked_up_ms = clock_mono_ms();
+	if (!op->lookup_err || op->lookup_err == ERR_NOT_FOUND)
+		op->looked_up_ms = clock_mono_ms(); /* else: nothing is known yet */
 	op->state = SEND_LOOKED_UP;
 	store_req_free(&req);
 	while ((head = c->lookups) && head->state == SEND_LOOKED_UP) {
@@ -319,6 +320,7 @@ send_new(struct chat *c, struct event *ev, chat_done done, void *arg)
 	op->done = done;
 	op->arg = arg;
 	op->deadline_ms = clock_mono_ms() + ANSWER_MS;
+	op->looked_up_ms = -LOOKUP_FRESH_MS; /* never: older than fresh at any uptime */
 	c->send_count++;
 	if (!ev_is_active(&c->retry)) {
 		ev_timer_init(&c->retry, retry, RETRY_S, RETRY_S);

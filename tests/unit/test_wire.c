@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -142,6 +143,7 @@ run_server(int listener)
 	    .rest_prefix = "/v1/",
 	    .request = on_request};
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
 	loop_init();
 	wire_listen(wire_new(&o, &app), listener, 0);
@@ -353,7 +355,7 @@ events_acks_and_attachments(void **state)
 static void
 frames_in_pieces_and_pings_of_the_websocket(void **state)
 {
-	char *big = malloc(MAX_PAYLOAD), *first, *second;
+	char *big = malloc(MAX_PAYLOAD + 1), *first, *second;
 	int fd = joined();
 	bool pong_first;
 	size_t n = (size_t)sprintf(big, "42[\"message\",\"");
@@ -370,7 +372,7 @@ frames_in_pieces_and_pings_of_the_websocket(void **state)
 	free(first);
 	free(second);
 	memset(big + n, 'x', MAX_PAYLOAD - n);
-	memcpy(big + MAX_PAYLOAD - 2, "\"]", 2);
+	memcpy(big + MAX_PAYLOAD - 2, "\"]x", 3);
 	ws_send(fd, 0x81, big, MAX_PAYLOAD);
 	assert_memory_equal(next_packet(fd), "42[\"message-back\",\"xxx", 22);
 	ws_send(fd, 0x81, big, MAX_PAYLOAD + 1);
