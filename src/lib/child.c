@@ -7,6 +7,7 @@
  */
 #include "lib/child.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,16 @@
 #include "lib/loop.h"
 
 #define TITLE "palaverd: "
+
+/* Whoever started the daemon may wait for the end of its standard error. */
+static void
+leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
 
 /*
  * The first message is read before there is a channel: what follows it then finds the
@@ -46,6 +57,8 @@ read_conf(struct child *ch)
 	log_init(ch->role, strcmp(ch->role, "worker") == 0 ? (int)ch->slot : -1,
 	    strcmp(target, "syslog") == 0 ? LOG_TO_SYSLOG : LOG_TO_STDERR,
 	    (enum log_level)log_level_parse(ch->conf->log_level));
+	if (strcmp(target, "syslog") == 0)
+		leave_terminal();
 	free(target);
 	buf_fini(&b);
 }

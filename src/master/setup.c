@@ -301,6 +301,8 @@ setup_report(struct master *m, int status)
 
 	if (m->ready_fd < 0)
 		return;
+	if (status && m->procs && m->to_syslog) /* else the reason stands above */
+		dprintf(STDERR_FILENO, "palaverd: did not start; the system log says why\n");
 	if (write(m->ready_fd, &byte, 1) < 0)
 		log_warn("setup.report", "err=%s", strerror(errno));
 	close(m->ready_fd);

@@ -21,6 +21,7 @@ test("the command returns when the daemon is ready, and a refused one tells its 
     fs.rmSync(server.dir, { recursive: true, force: true });
   });
   assert.equal(first.status, 0, first.stderr);
+  assert.equal(first.error, undefined, "nobody holds the caller's standard error open");
   assert.ok(await server.healthy(), "it serves when the command returns");
   const processes = server.status().processes;
   assert.equal(Number(fs.readFileSync(path.join(server.runDir, "palaverd.pid"), "utf8")), processes[0].pid);
