@@ -3,8 +3,9 @@
  * ctlsock: see ctlsock.h.  Server: master process, loop thread.  Client: palaverctl.
  *
  * A peer has one request under way at a time; the next line is looked at when the
- * answer to the last is out.  A peer that goes away while its answer is being made is
- * kept (fd -1) until ctlsock_reply().
+ * answer to the last is out, by a deferred task: were it done inside ctlsock_reply(), a
+ * peer that sends a thousand lines at once would nest a thousand calls.  A peer that goes away
+ * while its answer is being made is kept (fd -1) until ctlsock_reply().
  */
 #include "lib/ctlsock.h"
 
@@ -40,7 +41,8 @@ struct ctlsock_peer {
 	ev_io rd;
 	ev_timer idle;
 	struct buf in;
-	bool busy; /* the request was handed over and not answered yet */
+	struct loop_task again; /* looks for the next line in what was read already */
+	bool busy;              /* the request was handed over and not answered yet */
 	struct ctlsock_peer *prev, *next;
 };
 
@@ -51,6 +53,7 @@ peer_hang_up(struct ctlsock_peer *p)
 		return;
 	ev_io_stop(loop_ev(), &p->rd);
 	ev_timer_stop(loop_ev(), &p->idle);
+	loop_cancel(&p->again);
 	close(p->fd);
 	p->fd = -1;
 }
@@ -75,18 +78,23 @@ peer_idle(struct ev_loop *l, ev_timer *t, int revents)
 
 /* Looks for a complete line; the callback may answer and end the peer. */
 static void
-peer_next(struct ctlsock_peer *p)
+peer_next(void *arg)
 {
+	struct ctlsock_peer *p = arg;
 	uint8_t *nl = p->in.len ? memchr(p->in.data, '\n', p->in.len) : NULL;
 	struct buf line;
 
-	if (p->busy)
-		return;
-	if (!nl) {
+	if (p->busy) {
 		if (p->in.len > CTLSOCK_LINE_MAX)
 			peer_end(p);
 		return;
 	}
+	if ((nl ? (size_t)(nl - p->in.data) : p->in.len) > CTLSOCK_LINE_MAX) {
+		peer_end(p);
+		return;
+	}
+	if (!nl)
+		return;
 	buf_init(&line);
 	buf_append(&line, p->in.data, (size_t)(nl - p->in.data));
 	buf_drop(&p->in, line.len + 1);
@@ -144,7 +152,7 @@ ctlsock_reply(struct ctlsock_peer *p, const char *json, size_t len)
 		return;
 	}
 	ev_timer_again(loop_ev(), &p->idle);
-	peer_next(p);
+	loop_defer(&p->again);
 }
 
 static bool
@@ -175,6 +183,8 @@ accept_peer(struct ev_loop *l, ev_io *w, int revents)
 	p = xcalloc(1, sizeof(*p));
 	p->sock = s;
 	p->fd = fd;
+	p->again.run = peer_next;
+	p->again.arg = p;
 	ev_io_init(&p->rd, peer_readable, fd, EV_READ);
 	ev_init(&p->idle, peer_idle);
 	p->idle.repeat = CTLSOCK_IDLE_S;
@@ -269,10 +279,9 @@ ctlsock_call(int fd, const char *json, size_t len, int timeout_ms, struct buf *a
 {
 	int64_t until = clock_mono_ms() + timeout_ms;
 
-	if (!send_line(fd, json, len, timeout_ms) || !send_line(fd, "\n", 1, timeout_ms)) {
-		errno = ECONNRESET;
-		return -1;
-	}
+	/* A server that refuses says why and closes: that is there to read if we cannot send. */
+	if (send_line(fd, json, len, timeout_ms))
+		send_line(fd, "\n", 1, timeout_ms);
 	while (!answer->len || answer->data[answer->len - 1] != '\n') {
 		struct pollfd pfd = {fd, POLLIN, 0};
 		int64_t left = until - clock_mono_ms();
