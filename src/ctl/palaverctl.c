@@ -243,18 +243,18 @@ socket_path(const struct options *o)
 static int
 connect_or_explain(const char *path)
 {
-	int fd = ctlsock_connect(path);
+	int fd = ctlsock_connect(path), err = errno;
 
 	if (fd >= 0)
 		return fd;
-	if (errno == ENOENT || errno == ECONNREFUSED)
+	if (err == ENOENT || err == ECONNREFUSED)
 		fprintf(stderr,
 		    "palaverctl: palaverd is not running (nobody answers at %s); start it with: "
 		    "systemctl start palaver, or palaverd -f\n",
 		    path);
 	else
-		fprintf(stderr, "palaverctl: cannot connect to %s: %s\n", path, strerror(errno));
-	exit(errno == EACCES ? EX_NOPERM : EX_UNAVAILABLE);
+		fprintf(stderr, "palaverctl: cannot connect to %s: %s\n", path, strerror(err));
+	exit(err == EACCES ? EX_NOPERM : EX_UNAVAILABLE);
 }
 
 static struct json_object *
