@@ -57,11 +57,18 @@ make_directory(const char *what, const char *path, mode_t mode, uid_t uid, gid_t
 static void
 check_writable(const char *what, const char *path)
 {
+	struct passwd *pw;
+	char *name;
+	int err;
+
 	if (access(path, W_OK | X_OK) == 0)
 		return;
+	err = errno;
+	pw = getpwuid(geteuid());
+	name = pw ? xstrdup(pw->pw_name) : xasprintf("%u", geteuid());
 	fatal(EX_CANTCREAT, "setup.not_writable",
-	    "%s=%s is not writable for uid %u: %s; run: chown %u %s", what, path, geteuid(),
-	    strerror(errno), geteuid(), path);
+	    "%s=%s is not writable for user %s: %s; run: chown %s %s", what, path, name,
+	    strerror(err), name, path);
 }
 
 static struct passwd *
