@@ -22,6 +22,7 @@ struct api_socket {
 	struct sio_socket *s;
 	struct client *client;
 	unsigned int calls;
+	bool arriving; /* from another worker; it has joined long ago */
 };
 
 struct socket_call {
@@ -84,7 +85,8 @@ call_done(void *arg, const struct chat_result *res)
 		buf_fini(&b);
 	}
 	free(call);
-	as->calls--;
+	if (--as->calls == 0 && as->s)
+		sio_idle(as->s);
 	socket_release(as);
 }
 
@@ -215,9 +217,11 @@ peer_ready(void *peer, int err)
 {
 	struct api_socket *as = peer;
 
-	if (!err)
+	if (!err && as->arriving)
+		sio_resume(as->s);
+	else if (!err)
 		sio_accept(as->s);
-	else if (error_retryable(err))
+	else if (as->arriving || error_retryable(err))
 		sio_disconnect(as->s, true);
 	else
 		refuse(as->s, err);
@@ -271,4 +275,57 @@ namespace_known(void *arg, const char *nsp)
 	return strcmp(nsp, NAMESPACE) == 0;
 }
 
-const struct sio_app api_sio_app = {namespace_known, on_connect, on_event, on_disconnect};
+/* ---- moving to another worker ---- */
+
+/* Acks are owed by this worker, so the socket stays until they are given. */
+static bool
+on_busy(void *arg, struct sio_socket *s)
+{
+	const struct api_socket *as = sio_user(s);
+
+	(void)arg;
+	return as && as->calls;
+}
+
+static void
+on_leave(void *arg, struct sio_socket *s, struct buf *state)
+{
+	struct api_socket *as = sio_user(s);
+
+	(void)arg;
+	log_debug("socket.leaves", "sid=%s uid=%s", sio_id(s), client_user(as->client));
+	client_leave(&as->client, state);
+	as->s = NULL;
+	socket_release(as);
+}
+
+static void
+on_arrive(void *arg, struct sio_socket *s, const void *state, size_t len)
+{
+	struct api *api = arg;
+	struct api_socket *as = xcalloc(1, sizeof(*as));
+
+	as->api = api;
+	as->s = s;
+	as->arriving = true;
+	as->client = client_arrive(api->chat, state, len, &peer_ops, as);
+	if (!as->client) {
+		log_error("socket.bad_state", "sid=%s", sio_id(s));
+		free(as);
+		sio_set_user(s, NULL);
+		sio_disconnect(s, true);
+		return;
+	}
+	sio_set_user(s, as);
+	log_debug("socket.arrives", "sid=%s uid=%s", sio_id(s), client_user(as->client));
+}
+
+/* This server asks its clients nothing. */
+static void
+on_answer(void *arg, struct sio_socket *s, int64_t value, const struct sio_args *args)
+{
+	(void)arg, (void)s, (void)value, (void)args;
+}
+
+const struct sio_app api_sio_app = {
+    namespace_known, on_connect, on_event, on_disconnect, on_answer, on_busy, on_leave, on_arrive};

@@ -203,7 +203,8 @@ on_state(void *arg, bool up)
 	    (unsigned long long)((struct archiver *)arg)->archived);
 }
 
-static const struct bus_handler bus_handler = {on_event, on_cast, on_state};
+static const struct bus_handler bus_handler = {
+    .event = on_event, .cast = on_cast, .state = on_state};
 
 /* ---- life ---- */
 

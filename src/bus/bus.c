@@ -64,3 +64,9 @@ bus_archived(struct bus *b, struct event *const *events, size_t count)
 {
 	return b->ops->archived(b, events, count);
 }
+
+void
+bus_tell(struct bus *b, unsigned int slot, const void *data, size_t len)
+{
+	b->ops->tell(b, slot, data, len);
+}

@@ -37,8 +37,8 @@ struct bus_submit_result {
 typedef void (*bus_submit_cb)(void *arg, const struct bus_submit_result *res);
 
 struct bus_window {
-	int err; /* 0, ERR_UNKNOWN_OUTCOME, ERR_UNAVAILABLE */
-	uint64_t head;  /* the last number given in the conversation; 0: none known */
+	int err;       /* 0, ERR_UNKNOWN_OUTCOME, ERR_UNAVAILABLE */
+	uint64_t head; /* the last number given in the conversation; 0: none known */
 	/*
 	 * Everything after this number is in the window, so what is at or below it is
 	 * in the store (the window is trimmed only up to what is archived).
@@ -64,6 +64,14 @@ struct bus_handler {
 	 * gone and are to be made anew.  Down: pending callbacks have run.
 	 */
 	void (*state)(void *arg, bool up);
+	/* What another worker told this one; the messages of one worker come in order. */
+	void (*told)(void *arg, unsigned int from, const void *data, size_t len);
+	/*
+	 * Another worker can be told something from now on, or is gone with all it had.
+	 * After every state(up) each worker that is there is named again; what was told
+	 * while the bus was down is lost.
+	 */
+	void (*peer)(void *arg, unsigned int slot, bool up);
 };
 
 struct bus_ops {
@@ -78,6 +86,7 @@ struct bus_ops {
 	void (*cast)(struct bus *b, const char *conversation, const char *sender,
 	    const char *payload, size_t len);
 	int (*archived)(struct bus *b, struct event *const *events, size_t count);
+	void (*tell)(struct bus *b, unsigned int slot, const void *data, size_t len);
 };
 
 /* The implementations embed this as their first member. */
@@ -114,9 +123,15 @@ void bus_unsubscribe(struct bus *b, const char *conversation);
 /* Registers or removes this process as one where the user has a client. */
 void bus_user_online(struct bus *b, const char *user, bool online);
 /* Ephemeral: to every subscribed process, no number, no retry, lost while down. */
-void bus_cast(struct bus *b, const char *conversation, const char *sender, const char *payload,
-    size_t len);
+void bus_cast(
+    struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len);
 /* By the archiver: these are in the store, durably; the window may be trimmed. */
 int bus_archived(struct bus *b, struct event *const *events, size_t count);
+
+/*
+ * To the worker of this slot; told() there.  No answer, no retry: lost while the bus or
+ * that worker is down (then peer() says so).
+ */
+void bus_tell(struct bus *b, unsigned int slot, const void *data, size_t len);
 
 #endif

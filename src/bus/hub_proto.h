@@ -17,12 +17,15 @@ enum hub_msg {
 	HUB_USER,        /* str user, u8 online */
 	HUB_CAST,        /* str conversation, str sender, bytes payload */
 	HUB_ARCHIVED,    /* u32 count, count x (str conversation, u64 seq) */
+	HUB_TELL,        /* id: slot of the worker it is for; the rest is between the two */
 	/* from the hub */
 	HUB_SUBMIT_RESULT = 64, /* id; i64 err, u8 duplicate, event if err is 0 */
 	HUB_WINDOW_RESULT,      /* id; u64 head, u64 floor, u8 more, u32 count, count x event */
 	HUB_SUBSCRIBE_RESULT,   /* id; u64 head */
 	HUB_EVENT,              /* event */
-	HUB_CASTED              /* as HUB_CAST */
+	HUB_CASTED,             /* as HUB_CAST */
+	HUB_TOLD,               /* id: slot of the worker it is from */
+	HUB_PEER                /* id: slot; u8 there */
 };
 
 #endif

@@ -151,6 +151,18 @@ on_cast(struct bus_local *b, const struct imsg *m)
 		b->bus.handler.cast(b->bus.arg, conversation, sender, payload, len);
 }
 
+static void
+on_peer(struct bus_local *b, const struct imsg *m)
+{
+	struct unpack u;
+	bool up;
+
+	unpack_init(&u, m->data, m->len);
+	up = unpack_u8(&u) != 0;
+	if (unpack_end(&u) && b->bus.handler.peer)
+		b->bus.handler.peer(b->bus.arg, m->id, up);
+}
+
 /* ---- the channel ---- */
 
 static void
@@ -162,6 +174,10 @@ on_message(void *arg, struct imsg *m)
 		on_event(b, m);
 	else if (m->type == HUB_CASTED)
 		on_cast(b, m);
+	else if (m->type == HUB_PEER)
+		on_peer(b, m);
+	else if (m->type == HUB_TOLD && b->bus.handler.told)
+		b->bus.handler.told(b->bus.arg, m->id, m->data, m->len);
 	else
 		on_answer(b, m);
 }
@@ -338,6 +354,15 @@ local_archived(struct bus *bus, struct event *const *events, size_t count)
 }
 
 static void
+local_tell(struct bus *bus, unsigned int slot, const void *data, size_t len)
+{
+	struct bus_local *b = (struct bus_local *)bus;
+
+	if (b->chan)
+		imsg_send(b->chan, HUB_TELL, slot, -1, data, len);
+}
+
+static void
 local_close(struct bus *bus)
 {
 	struct bus_local *b = (struct bus_local *)bus;
@@ -352,7 +377,7 @@ local_close(struct bus *bus)
 }
 
 static const struct bus_ops local_ops = {"local", local_close, local_submit, local_window,
-    local_subscribe, local_unsubscribe, local_user_online, local_cast, local_archived};
+    local_subscribe, local_unsubscribe, local_user_online, local_cast, local_archived, local_tell};
 
 struct bus *
 bus_local_new(const struct bus_handler *h, void *arg)

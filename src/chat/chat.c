@@ -39,7 +39,8 @@ on_state(void *arg, bool up)
 	send_bus_up(c);
 }
 
-const struct bus_handler chat_bus_handler = {on_event, on_cast, on_state};
+const struct bus_handler chat_bus_handler = {
+    .event = on_event, .cast = on_cast, .state = on_state};
 
 struct chat *
 chat_new(const struct chat_opts *opts, struct store *store, struct journal_writer *journal)

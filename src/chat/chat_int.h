@@ -24,6 +24,10 @@ struct attachment {
 	struct client *client;
 	struct room *room;
 	bool waiting; /* the client's ready() waits for this room */
+	/* Of a client that came from another worker: */
+	uint64_t from; /* it was sent all up to this number */
+	bool behind;   /* and what follows is still to be read from the window */
+	struct attachment_fetch *fetch; /* under way */
 	struct attachment *room_prev, *room_next;
 	struct attachment *prev, *next; /* of the client */
 };
@@ -42,6 +46,7 @@ struct client {
 	struct attachment *rooms;
 	unsigned int waiting; /* the store's list counts as one, then one a room */
 	bool ready;
+	bool arrived; /* from another worker: a room delivers as soon as it is not behind */
 	struct store_req *loading; /* its arg is cleared when the client goes first */
 	struct loop_task refused;
 	double tokens;             /* rate limit: messages it may send now */
@@ -84,6 +89,10 @@ bool client_take_token(struct client *cl);
 const char *room_id(const struct room *r);
 struct attachment *room_attach(struct chat *c, struct client *cl, const char *conversation,
     uint64_t seen);
+/* For a client that was sent everything up to seen. */
+void room_attach_from(struct chat *c, struct client *cl, const char *conversation, uint64_t seen);
+uint64_t room_last(const struct attachment *a); /* what its client was sent last; 0: unknown */
+void room_tell_sync_required(struct attachment *a);
 void room_detach(struct attachment *a);
 bool room_is_at(struct chat *c, const char *conversation, uint64_t seq);
 void room_event(struct chat *c, struct event *ev);

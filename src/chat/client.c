@@ -17,6 +17,7 @@
 
 #include "chat/chat_int.h"
 #include "lib/log.h"
+#include "lib/pack.h"
 
 struct chat_user *
 chat_user_find(struct chat *c, const char *id)
@@ -71,8 +72,13 @@ loaded(struct store_req *req)
 		return;
 	}
 	cl->loading = NULL;
-	for (size_t i = 0; !err && i < req->id_out_count; i++)
-		room_attach(cl->chat, cl, req->ids_out[i], 0);
+	for (size_t i = 0; !err && i < req->id_out_count; i++) {
+		bool joined_meanwhile = cl->arrived && !client_attachment(cl, req->ids_out[i]);
+		struct attachment *a = room_attach(cl->chat, cl, req->ids_out[i], 0);
+
+		if (joined_meanwhile)
+			room_tell_sync_required(a);
+	}
 	store_req_free(&req);
 	if (err)
 		cl->ops->ready(cl->peer, err);
@@ -89,31 +95,101 @@ refused(void *arg)
 	cl->ops->ready(cl->peer, ERR_OVERLOADED);
 }
 
-struct client *
-client_open(struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer)
+static struct client *
+client_new(struct chat *c, const char *user, const struct peer_ops *ops, void *peer)
 {
 	struct client *cl = xcalloc(1, sizeof(*cl));
-	struct store_req *req;
 
 	cl->chat = c;
 	cl->ops = ops;
 	cl->peer = peer;
 	cl->tokens = (double)c->opts.burst;
 	cl->tokens_at = clock_mono_ms();
-	cl->user = user_get(c, who->user);
+	cl->user = user_get(c, user);
 	DL_APPEND(cl->user->clients, cl);
 	c->stats.clients++;
-	cl->waiting = 1;
-	req = store_req_new(STORE_CONVERSATION_IDS, loaded, cl);
-	str_copy(req->id, sizeof(req->id), who->user);
-	cl->loading = req;
 	cl->refused.run = refused;
 	cl->refused.arg = cl;
-	if (store_submit(c->store, req) < 0) {
+	return cl;
+}
+
+/* Asks the store for the user's conversations; loaded() goes on. */
+static void
+client_load(struct client *cl)
+{
+	struct store_req *req = store_req_new(STORE_CONVERSATION_IDS, loaded, cl);
+
+	cl->waiting++;
+	str_copy(req->id, sizeof(req->id), cl->user->id);
+	cl->loading = req;
+	if (store_submit(cl->chat->store, req) < 0) {
 		cl->loading = NULL;
 		store_req_free(&req);
 		loop_defer(&cl->refused);
 	}
+}
+
+struct client *
+client_open(struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer)
+{
+	struct client *cl = client_new(c, who->user, ops, peer);
+
+	client_load(cl);
+	return cl;
+}
+
+/* ---- moving ---- */
+
+/* State: str user, i64 tokens, u32 count, each str conversation and u64 last. */
+void
+client_leave(struct client **clp, struct buf *b)
+{
+	struct client *cl = *clp;
+	struct attachment *a;
+	unsigned int count;
+
+	pack_str(b, cl->user->id);
+	pack_i64(b, (int64_t)cl->tokens);
+	DL_COUNT(cl->rooms, a, count);
+	pack_u32(b, count);
+	DL_FOREACH (cl->rooms, a) {
+		pack_str(b, room_id(a->room));
+		pack_u64(b, room_last(a));
+	}
+	client_close(clp);
+}
+
+struct client *
+client_arrive(struct chat *c, const void *state, size_t len, const struct peer_ops *ops, void *peer)
+{
+	char user[ID_MAX], conversation[ID_MAX];
+	struct client *cl;
+	struct unpack u;
+	int64_t tokens;
+	uint32_t count;
+
+	unpack_init(&u, state, len);
+	unpack_strn(&u, user, sizeof(user));
+	tokens = unpack_i64(&u);
+	count = unpack_u32(&u);
+	if (!unpack_ok(&u))
+		return NULL;
+	cl = client_new(c, user, ops, peer);
+	cl->arrived = true;
+	if ((double)tokens < cl->tokens)
+		cl->tokens = (double)tokens;
+	client_load(cl); /* first, so that ready() cannot come before all rooms are there */
+	while (count--) {
+		uint64_t last;
+
+		unpack_strn(&u, conversation, sizeof(conversation));
+		last = unpack_u64(&u);
+		if (!unpack_ok(&u))
+			break;
+		room_attach_from(c, cl, conversation, last);
+	}
+	if (!unpack_end(&u))
+		client_close(&cl);
 	return cl;
 }
 

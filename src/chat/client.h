@@ -18,8 +18,17 @@ struct peer_ops {
  * Loads the user's conversations and subscribes to them; ready() runs once, later,
  * unless the client is closed before.  Nothing is sent before ready().
  */
-struct client *client_open(struct chat *c, const struct chat_identity *who,
-    const struct peer_ops *ops, void *peer);
+struct client *client_open(
+    struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer);
+/*
+ * The socket moves to another worker: leave() writes down what arrive() needs there and
+ * closes the client.  An arrived client gets, before ready(), exactly what followed the
+ * last event that it was sent; where that cannot be known, sync.required.
+ * arrive: NULL: the state is bad.
+ */
+void client_leave(struct client **cl, struct buf *state);
+struct client *client_arrive(
+    struct chat *c, const void *state, size_t len, const struct peer_ops *ops, void *peer);
 void client_close(struct client **cl);
 const char *client_user(const struct client *cl);
 

@@ -89,9 +89,21 @@ room_release(struct room *r)
 	free(r);
 }
 
+/* May this client be sent something of the room now?  seq 0: it has no number. */
+static bool
+receives(const struct attachment *a, uint64_t seq)
+{
+	const struct client *cl = a->client;
+
+	if (!cl->ready && (!cl->arrived || a->behind))
+		return false;
+	return !seq || seq > a->from;
+}
+
 /* Encoded once, at the first client that is there to receive it. */
 static void
-send_to_members(struct room *r, const char *name, const struct buf *json, const char *except)
+send_to_members(
+    struct room *r, const char *name, const struct buf *json, uint64_t seq, const char *except)
 {
 	const struct chat_encoder *enc = &r->chat->opts.encoder;
 	struct attachment *a, *tmp;
@@ -101,7 +113,7 @@ send_to_members(struct room *r, const char *name, const struct buf *json, const 
 	{
 		struct client *cl = a->client;
 
-		if (!cl->ready || (except && strcmp(cl->user->id, except) == 0))
+		if (!receives(a, seq) || (except && strcmp(cl->user->id, except) == 0))
 			continue;
 		if (!encoded)
 			encoded = enc->encode(name, (const char *)json->data, json->len);
@@ -119,7 +131,7 @@ deliver(struct room *r, const struct event *ev)
 
 	buf_init(&json);
 	event_envelope(&json, ev);
-	send_to_members(r, event_type_name(ev->type), &json, NULL);
+	send_to_members(r, event_type_name(ev->type), &json, ev->seq, NULL);
 	buf_fini(&json);
 	r->last = ev->seq;
 	r->known = true;
@@ -132,9 +144,106 @@ tell_sync_required(struct room *r)
 
 	buf_init(&json);
 	buf_printf(&json, "{\"conversation_id\":\"%s\"}", r->id);
-	send_to_members(r, "sync.required", &json, NULL);
+	send_to_members(r, "sync.required", &json, 0, NULL);
 	buf_fini(&json);
 }
+
+/* ---- one client that came from another worker catches up ---- */
+
+struct attachment_fetch {
+	struct attachment *a; /* NULL: gone */
+	struct room *r;
+};
+
+static void
+send_to_one(struct attachment *a, const char *name, const struct buf *json)
+{
+	const struct chat_encoder *enc = &a->room->chat->opts.encoder;
+	void *encoded = enc->encode(name, (const char *)json->data, json->len);
+
+	a->client->ops->send(a->client->peer, encoded);
+	enc->release(encoded);
+	a->room->chat->stats.delivered++;
+}
+
+void
+room_tell_sync_required(struct attachment *a)
+{
+	struct buf json;
+
+	buf_init(&json);
+	buf_printf(&json, "{\"conversation_id\":\"%s\"}", a->room->id);
+	send_to_one(a, "sync.required", &json);
+	buf_fini(&json);
+}
+
+static void
+deliver_to_one(struct attachment *a, const struct event *ev)
+{
+	struct buf json;
+
+	buf_init(&json);
+	event_envelope(&json, ev);
+	send_to_one(a, event_type_name(ev->type), &json);
+	buf_fini(&json);
+	a->from = ev->seq;
+}
+
+static void attachment_catch_up(struct attachment *a);
+
+static void
+fetched(void *arg, const struct bus_window *w)
+{
+	struct attachment_fetch *f = arg;
+	struct attachment *a = f->a;
+	struct room *r = f->r;
+
+	free(f);
+	r->calls--;
+	if (!a) {
+		room_release(r);
+		return;
+	}
+	a->fetch = NULL;
+	if (w->err || r->state != ROOM_LIVE)
+		return; /* room_live() begins again */
+	if (w->floor > a->from) {
+		a->from = r->last;
+		room_tell_sync_required(a);
+	}
+	for (size_t i = 0; i < w->count; i++)
+		if (w->events[i]->seq > a->from)
+			deliver_to_one(a, w->events[i]);
+	attachment_catch_up(a);
+}
+
+/* The room is live: what it delivered before this client came is read for it alone. */
+static void
+attachment_catch_up(struct attachment *a)
+{
+	struct attachment_fetch *f;
+	struct room *r = a->room;
+
+	if (a->fetch)
+		return;
+	if (r->last <= a->from) {
+		a->behind = false;
+		client_room_ready(a->client, a);
+		return;
+	}
+	f = xcalloc(1, sizeof(*f));
+	f->a = a;
+	f->r = r;
+	r->calls++;
+	if (bus_window(r->chat->bus, r->id, a->from, 0, BUS_WINDOW_PAGE, fetched, f) < 0) {
+		r->calls--;
+		free(f);
+		return;
+	}
+	a->fetch = f;
+}
+
+/* ---- states ---- */
 
 static void
 room_live(struct room *r)
@@ -152,7 +261,12 @@ room_live(struct room *r)
 		free(p);
 	}
 	DL_FOREACH_SAFE2(r->members, a, tmp, room_next)
-	client_room_ready(a->client, a);
+	{
+		if (a->behind)
+			attachment_catch_up(a);
+		else
+			client_room_ready(a->client, a);
+	}
 }
 
 static void
@@ -288,10 +402,35 @@ room_attach(struct chat *c, struct client *cl, const char *conversation, uint64_
 }
 
 void
+room_attach_from(struct chat *c, struct client *cl, const char *conversation, uint64_t seen)
+{
+	struct attachment *a = room_attach(c, cl, conversation, seen);
+
+	a->from = seen;
+	a->behind = seen != 0;
+	if (!a->waiting) {
+		a->waiting = true;
+		cl->waiting++;
+	}
+	if (a->room->state == ROOM_LIVE)
+		attachment_catch_up(a);
+}
+
+uint64_t
+room_last(const struct attachment *a)
+{
+	if (a->behind || !a->room->known)
+		return a->from;
+	return a->room->last > a->from ? a->room->last : a->from;
+}
+
+void
 room_detach(struct attachment *a)
 {
 	struct room *r = a->room;
 
+	if (a->fetch)
+		a->fetch->a = NULL;
 	DL_DELETE(a->client->rooms, a);
 	DL_DELETE2(r->members, a, room_prev, room_next);
 	free(a);
@@ -373,7 +512,7 @@ room_cast(
 		return;
 	buf_init(&json);
 	buf_printf(&json, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\"}", r->id, sender);
-	send_to_members(r, *payload == '1' ? "typing.started" : "typing.stopped", &json, sender);
+	send_to_members(r, *payload == '1' ? "typing.started" : "typing.stopped", &json, 0, sender);
 	buf_fini(&json);
 }
 

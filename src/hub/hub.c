@@ -358,6 +358,27 @@ on_archived(struct peer *p, const struct imsg *m)
 	loop_defer(&h->commit); /* written with the turn's submits */
 }
 
+/* ---- between workers ---- */
+
+static void
+say_peer(struct peer *to, unsigned int slot, bool there)
+{
+	uint8_t up = there;
+
+	if (to->chan && to->index != ARCHIVER_PEER && to->index != slot)
+		imsg_send(to->chan, HUB_PEER, slot, -1, &up, 1);
+}
+
+/* To one that is away it is lost: its slot was, or will be, reported as gone. */
+static void
+on_tell(struct peer *p, const struct imsg *m)
+{
+	struct peer *to = m->id < ARCHIVER_PEER ? &p->hub->peers[m->id] : NULL;
+
+	if (to && to->chan)
+		imsg_send(to->chan, HUB_TOLD, p->index, -1, m->data, m->len);
+}
+
 static void
 on_message(void *arg, struct imsg *m)
 {
@@ -369,6 +390,7 @@ on_message(void *arg, struct imsg *m)
 	    [HUB_USER] = on_user,
 	    [HUB_CAST] = on_cast,
 	    [HUB_ARCHIVED] = on_archived,
+	    [HUB_TELL] = on_tell,
 	};
 
 	if (m->type >= sizeof(handlers) / sizeof(*handlers) || !handlers[m->type])
@@ -391,6 +413,8 @@ forget_peer(struct peer *p)
 		c->subscribers &= keep;
 	HASH_ITER (hh, p->hub->users, u, utmp)
 		set_online(p->hub, u->id, ~keep, false);
+	for (unsigned int i = 0; p->index != ARCHIVER_PEER && i < ARCHIVER_PEER; i++)
+		say_peer(&p->hub->peers[i], p->index, false);
 }
 
 static void
@@ -421,6 +445,12 @@ on_peer(struct hub *h, struct imsg *m)
 	p->index = index;
 	p->chan = imsg_chan_new(m->fd, &peer_handler, p);
 	m->fd = -1;
+	for (unsigned int i = 0; index != ARCHIVER_PEER && i < ARCHIVER_PEER; i++) {
+		if (!h->peers[i].chan || i == index)
+			continue;
+		say_peer(&h->peers[i], index, true);
+		say_peer(p, i, true);
+	}
 }
 
 /* ---- time ---- */

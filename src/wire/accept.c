@@ -6,7 +6,6 @@
  * At max_connections nothing more is accepted: the kernel's queue holds the rest until
  * a connection ends.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -39,27 +38,13 @@ listeners_pause(struct wire *w, bool pause)
 static void
 adopt(struct wire *w, int fd, const struct sockaddr_storage *sa)
 {
-	struct conn *c = xcalloc(1, sizeof(*c));
 	int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* we gather ourselves */
-	c->wire = w;
-	c->flush.run = conn_flush;
-	c->flush.arg = c;
-	if (sa->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)sa)->sin6_addr, c->address,
-		    sizeof(c->address));
-	else
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)sa)->sin_addr, c->address,
-		    sizeof(c->address));
-	c->wsi = lws_adopt_socket_vhost(w->vhost, fd);
-	if (!c->wsi) { /* it has closed fd */
-		log_warn("wire.not_adopted", "address=%s", c->address);
-		free(c);
+	if (!conn_new(w, fd, sa)) {
+		log_warn("wire.not_adopted", "hint=raise LimitNOFILE");
 		return;
 	}
-	lws_set_opaque_user_data(c->wsi, c);
-	DL_APPEND(w->conns, c);
 	w->stats.accepted++;
 	if (++w->stats.connections >= w->opts.max_connections) {
 		log_warn("wire.full", "connections=%llu; raise http.max_connections",

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * eio: the session table, heartbeat and queue.  Loop thread.
- *
- * Life: OPEN, then CLOSING from eio_close() or the loss of the transport.  The layer
- * above hears closed() from a deferred task, never from inside its own call.  The
- * session is freed when closed() was called and the transport is gone.
+ * eio: the session table, the queue, heartbeat and packets.  Loop thread.
  *
  * Heartbeat: one timer, for the next PING or for the deadline of its PONG.  Deadlines
  * are reckoned from scheduled times, not from when the timer ran, so they do not
- * drift: pong_by = scheduled PING + ping_timeout.
+ * drift: pong_by = scheduled PING + ping_timeout.  In CLOSING the timer bounds how long
+ * the transport may wait for a peer that does not read: ping_timeout, then it is cut.
  *
  * The queue is a ring of frame references; `sent` bytes of the first are out.
  */
@@ -17,54 +14,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "lib/id.h"
 #include "lib/json.h"
 #include "lib/log.h"
-#include "lib/loop.h"
+#include "wire/eio_int.h"
+#include "wire/payload.h"
 
 #define SID_BYTES 18
-
-struct eio_session {
-	char sid[EIO_SID_MAX];
-	struct eio_server *server;
-	const struct eio_transport *transport;
-	void *conn; /* NULL: gone */
-	void *above;
-	struct frame **ring;
-	size_t ring_cap, ring_head, ring_count;
-	size_t sent;   /* of the first frame */
-	size_t queued; /* bytes */
-	ev_timer heartbeat;
-	int64_t due_ms; /* scheduled time of the PING or of the PONG's deadline, monotonic */
-	bool pong_due;
-	bool closing, told; /* eio_close was called; closed() was called */
-	const char *reason;
-	int code;
-	bool now;
-	struct loop_task end;
-	UT_hash_handle hh;
-};
-
-struct eio_server {
-	struct eio_opts opts;
-	const struct eio_handler *handler;
-	void *arg;
-	struct eio_session *sessions;
-	struct frame *ping;
-	uint64_t slow;
-};
+#define RING_KEPT 8 /* references that an idle session may hold */
+#define GRACE_MS  30000
 
 /* ---- queue ---- */
 
 static void
 ring_grow(struct eio_session *s)
 {
-	size_t cap = s->ring_cap ? s->ring_cap * 2 : 4;
+	uint32_t cap = s->ring_cap ? s->ring_cap * 2 : 4;
 	struct frame **ring = xmalloc(cap * sizeof(struct frame *));
 
-	for (size_t i = 0; i < s->ring_count; i++)
+	for (uint32_t i = 0; i < s->ring_count; i++)
 		ring[i] = s->ring[(s->ring_head + i) % s->ring_cap];
 	free(s->ring);
 	s->ring = ring;
@@ -77,20 +46,46 @@ ring_pop(struct eio_session *s)
 {
 	struct frame *f = s->ring[s->ring_head];
 
-	s->ring_head = (s->ring_head + 1) % s->ring_cap;
+	if (++s->ring_head == s->ring_cap)
+		s->ring_head = 0;
 	s->ring_count--;
 	s->sent = 0;
 	frame_unref(&f);
 }
 
 static void
-ring_clear(struct eio_session *s)
+ring_trim(struct eio_session *s)
+{
+	if (s->ring_count || s->ring_cap <= RING_KEPT)
+		return;
+	free(s->ring);
+	s->ring = NULL;
+	s->ring_cap = s->ring_head = 0;
+}
+
+void
+eio_queue_clear(struct eio_session *s)
 {
 	while (s->ring_count)
 		ring_pop(s);
 	free(s->ring);
 	s->ring = NULL;
-	s->ring_cap = s->ring_head = s->queued = 0;
+	s->ring_cap = s->ring_head = 0;
+	s->queued = 0;
+}
+
+struct frame *
+eio_queue_first(const struct eio_session *s)
+{
+	return s->ring_count ? s->ring[s->ring_head] : NULL;
+}
+
+void
+eio_queue_pop(struct eio_session *s)
+{
+	s->queued -= s->ring[s->ring_head]->len;
+	ring_pop(s);
+	ring_trim(s);
 }
 
 size_t
@@ -114,8 +109,7 @@ eio_gather(struct eio_session *s, uint8_t *dst, size_t room, size_t *frames_r)
 		}
 	}
 	s->queued -= n;
-	if (!s->ring_count && s->ring_cap > 64)
-		ring_clear(s); /* a burst is over: an idle connection holds no memory */
+	ring_trim(s);
 	return n;
 }
 
@@ -126,9 +120,29 @@ eio_waiting(const struct eio_session *s)
 }
 
 void
+eio_queue_put(struct eio_session *s, struct frame *f)
+{
+	if (s->ring_count == s->ring_cap)
+		ring_grow(s);
+	s->ring[(s->ring_head + s->ring_count++) % s->ring_cap] = frame_ref(f);
+	s->queued += f->len;
+}
+
+static void
+flush(struct eio_session *s)
+{
+	if (s->polling)
+		eio_polling_flush(s);
+	else
+		s->transport->flush(s->conn);
+}
+
+void
 eio_send(struct eio_session *s, struct frame *f)
 {
-	if (s->closing || !s->conn)
+	struct frame *text = NULL;
+
+	if (s->closing || (!s->conn && !s->polling))
 		return;
 	if (s->queued + f->len > s->server->opts.max_queue) {
 		log_info("eio.slow_reader", "sid=%.8s queued=%zu", s->sid, s->queued);
@@ -137,11 +151,13 @@ eio_send(struct eio_session *s, struct frame *f)
 		eio_close(s, "transport error", 0);
 		return;
 	}
-	if (s->ring_count == s->ring_cap)
-		ring_grow(s);
-	s->ring[(s->ring_head + s->ring_count++) % s->ring_cap] = frame_ref(f);
-	s->queued += f->len;
-	s->transport->flush(s->conn);
+	if (s->b64 && f->binary) {
+		text = payload_base64_frame(f);
+		f = text;
+	}
+	eio_queue_put(s, f);
+	frame_unref(&text);
+	flush(s);
 }
 
 static void
@@ -155,16 +171,26 @@ send_text(struct eio_session *s, const char *text, size_t len)
 
 /* ---- end ---- */
 
+void
+eio_session_drop(struct eio_session *s)
+{
+	struct eio_server *e = s->server;
+
+	ev_timer_stop(loop_ev(), &s->heartbeat);
+	loop_cancel(&s->end);
+	HASH_DEL(e->sessions, s);
+	eio_polling_free(s);
+	eio_queue_clear(s);
+	if (s->foreign && e->foreign_ended)
+		e->foreign_ended(e->foreign_arg, s->sid);
+	free(s);
+}
+
 static void
 session_free(struct eio_session *s)
 {
-	if (!s->told || s->conn)
-		return;
-	ev_timer_stop(loop_ev(), &s->heartbeat);
-	loop_cancel(&s->end);
-	HASH_DEL(s->server->sessions, s);
-	ring_clear(s);
-	free(s);
+	if (s->told && !s->conn && !s->linger)
+		eio_session_drop(s);
 }
 
 static void
@@ -177,9 +203,15 @@ session_end(void *arg)
 		s->server->handler->closed(s->above, s->reason);
 	}
 	if (s->now)
-		ring_clear(s);
-	if (s->conn)
+		eio_queue_clear(s);
+	if (s->polling) {
+		eio_polling_close(s);
+		if (s->linger)
+			eio_heartbeat_at(s, clock_mono_ms() + GRACE_MS);
+	} else if (s->conn) {
+		eio_heartbeat_at(s, clock_mono_ms() + s->server->opts.ping_timeout);
 		s->transport->close(s->conn, s->code, s->now);
+	}
 	session_free(s);
 }
 
@@ -189,10 +221,23 @@ eio_close(struct eio_session *s, const char *reason, int code)
 	if (s->closing)
 		return;
 	s->closing = true;
+	s->linger = s->polling && !s->now;
 	s->reason = reason;
 	s->code = code;
 	ev_timer_stop(loop_ev(), &s->heartbeat);
 	loop_defer(&s->end);
+}
+
+void
+eio_end(struct eio_session *s, const char *reason)
+{
+	s->now = s->now || s->polling;
+	if (s->closing) {
+		s->linger = false;
+		loop_defer(&s->end);
+	} else {
+		eio_close(s, reason, 0);
+	}
 }
 
 void
@@ -207,8 +252,8 @@ eio_transport_gone(struct eio_session *s, const char *reason)
 
 /* ---- heartbeat ---- */
 
-static void
-heartbeat_at(struct eio_session *s, int64_t due_ms)
+void
+eio_heartbeat_at(struct eio_session *s, int64_t due_ms)
 {
 	int64_t in = due_ms - clock_mono_ms();
 
@@ -220,18 +265,37 @@ heartbeat_at(struct eio_session *s, int64_t due_ms)
 	ev_timer_start(loop_ev(), &s->heartbeat);
 }
 
+/* The time of an orderly close is over. */
+static void
+cut(struct eio_session *s)
+{
+	if (s->linger) {
+		s->linger = false;
+		session_free(s);
+		return;
+	}
+	log_info("eio.cut", "sid=%.8s queued=%zu", s->sid, s->queued);
+	eio_queue_clear(s);
+	s->transport->close(s->conn, s->code, true);
+}
+
 static void
 heartbeat(struct ev_loop *l, ev_timer *t, int revents)
 {
 	struct eio_session *s = t->data;
 	struct eio_server *e = s->server;
 
+	(void)l, (void)revents;
+	if (s->closing) {
+		cut(s);
+		return;
+	}
 	if (s->pong_due) {
-		eio_close(s, "ping timeout", 0);
+		eio_end(s, "ping timeout");
 		return;
 	}
 	s->pong_due = true;
-	heartbeat_at(s, s->due_ms + e->opts.ping_timeout);
+	eio_heartbeat_at(s, s->due_ms + e->opts.ping_timeout);
 	eio_send(s, e->ping);
 }
 
@@ -239,78 +303,113 @@ static void
 got_pong(struct eio_session *s)
 {
 	s->pong_due = false;
-	heartbeat_at(s, clock_mono_ms() + s->server->opts.ping_interval);
+	eio_heartbeat_at(s, clock_mono_ms() + s->server->opts.ping_interval);
 }
 
 /* ---- input ---- */
 
-void
-eio_input(struct eio_session *s, const char *data, size_t len, bool binary)
+static void
+base64_packet(struct eio_session *s, const char *text, size_t len)
 {
 	const struct eio_handler *h = s->server->handler;
+	char *bytes = xmalloc(len + 1);
+	long n = payload_base64_decode(bytes, text, len);
 
-	if (s->closing)
-		return;
-	if (binary) {
-		h->message(s->above, data, len, true);
-		return;
-	}
+	if (n < 0)
+		eio_end(s, "parse error");
+	else
+		h->message(s->above, bytes, (size_t)n, true);
+	free(bytes);
+}
+
+void
+eio_packet(struct eio_session *s, const char *data, size_t len)
+{
 	switch (len ? *data : 0) {
 	case '4':
-		if (utf8_valid(data + 1, len - 1))
-			h->message(s->above, data + 1, len - 1, false);
-		else
-			eio_close(s, "transport error", 1007);
+		s->server->handler->message(s->above, data + 1, len - 1, false);
 		break;
 	case '3':
 		got_pong(s);
+		break;
+	case 'b':
+		base64_packet(s, data + 1, len - 1);
 		break;
 	case '0':
 	case '5':
 	case '6':
 		break;
 	case '1':
-		eio_close(s, "transport close", 0);
+		if (s->polling)
+			eio_answer_get(s, "6");
+		eio_end(s, "transport close");
 		break;
-	default: /* also 2: only the server pings; and b: for clients without binary frames */
-		eio_close(s, "parse error", 0);
+	default: /* also 2: only the server pings */
+		eio_end(s, "parse error");
 	}
+}
+
+void
+eio_input(struct eio_session *s, const char *data, size_t len, bool binary)
+{
+	if (s->closing)
+		return;
+	if (binary)
+		s->server->handler->message(s->above, data, len, true);
+	else
+		eio_packet(s, data, len);
 }
 
 /* ---- sessions ---- */
 
-static void
-send_open(struct eio_session *s)
+void
+eio_send_open(struct eio_session *s, const char *upgrades)
 {
 	const struct eio_opts *o = &s->server->opts;
 	char text[256];
 	int n;
 
 	n = snprintf(text, sizeof(text),
-	    "0{\"sid\":\"%s\",\"upgrades\":[],\"pingInterval\":%lld,\"pingTimeout\":%lld,"
+	    "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%lld,\"pingTimeout\":%lld,"
 	    "\"maxPayload\":%zu}",
-	    s->sid, (long long)o->ping_interval, (long long)o->ping_timeout, o->max_payload);
+	    s->sid, upgrades, (long long)o->ping_interval, (long long)o->ping_timeout,
+	    o->max_payload);
 	send_text(s, text, (size_t)n);
 }
 
+/* sid: NULL for a new one. */
 struct eio_session *
-eio_open(struct eio_server *e, const struct eio_transport *t, void *conn)
+eio_session_new(struct eio_server *e, const char *sid)
 {
 	struct eio_session *s = xcalloc(1, sizeof(*s));
 
-	s->sid[0] = (char)('A' + e->opts.slot / 26 % 26); /* the owner's slot, two letters */
-	s->sid[1] = (char)('A' + e->opts.slot % 26);
-	random_token(s->sid + 2, SID_BYTES);
+	if (sid) {
+		str_copy(s->sid, sizeof(s->sid), sid);
+		s->foreign = eio_sid_slot(sid) != (int)e->opts.slot;
+	} else {
+		s->sid[0] = (char)('A' + e->opts.slot / 26 % 26);
+		s->sid[1] = (char)('A' + e->opts.slot % 26);
+		random_token(s->sid + 2, SID_BYTES);
+	}
 	s->server = e;
-	s->transport = t;
-	s->conn = conn;
 	s->end.run = session_end;
 	s->end.arg = s;
 	HASH_ADD_STR(e->sessions, sid, s);
 	ev_init(&s->heartbeat, heartbeat);
 	s->heartbeat.data = s;
-	heartbeat_at(s, clock_mono_ms() + e->opts.ping_interval);
-	send_open(s);
+	return s;
+}
+
+struct eio_session *
+eio_open(struct eio_server *e, const struct eio_transport *t, void *conn, bool b64)
+{
+	struct eio_session *s = eio_session_new(e, NULL);
+
+	s->transport = t;
+	s->conn = conn;
+	s->b64 = b64;
+	eio_heartbeat_at(s, clock_mono_ms() + e->opts.ping_interval);
+	eio_send_open(s, "");
 	s->above = e->handler->open(e->arg, s);
 	return s;
 }
@@ -320,6 +419,28 @@ eio_sid(const struct eio_session *s)
 {
 	return s->sid;
 }
+
+int
+eio_sid_slot(const char *sid)
+{
+	size_t len = strlen(sid);
+
+	if (len < 20 || len >= EIO_SID_MAX || sid[0] < 'A' || sid[0] > 'Z' || sid[1] < 'A' ||
+	    sid[1] > 'Z')
+		return -1;
+	return (sid[0] - 'A') * 26 + sid[1] - 'A';
+}
+
+const char *
+eio_error_text(enum eio_error e)
+{
+	static const char *const texts[] = {"Transport unknown", "Session ID unknown",
+	    "Bad handshake method", "Bad request", "Forbidden", "Unsupported protocol version"};
+
+	return texts[e];
+}
+
+/* ---- the server ---- */
 
 struct eio_server *
 eio_server_new(const struct eio_opts *o, const struct eio_handler *h, void *arg)
@@ -339,6 +460,13 @@ eio_server_reconfigure(struct eio_server *e, const struct eio_opts *o)
 	e->opts = *o;
 }
 
+void
+eio_on_foreign_end(struct eio_server *e, void (*ended)(void *arg, const char *sid), void *arg)
+{
+	e->foreign_ended = ended;
+	e->foreign_arg = arg;
+}
+
 size_t
 eio_session_count(const struct eio_server *e)
 {
@@ -356,8 +484,12 @@ eio_close_all(struct eio_server *e, const char *reason, int code)
 {
 	struct eio_session *s, *tmp;
 
-	HASH_ITER (hh, e->sessions, s, tmp)
-		eio_close(s, reason, code);
+	HASH_ITER (hh, e->sessions, s, tmp) {
+		if (s->polling)
+			eio_end(s, reason);
+		else
+			eio_close(s, reason, code);
+	}
 }
 
 /* The transports must be gone by now. */
@@ -370,12 +502,17 @@ eio_server_free(struct eio_server **ep)
 	*ep = NULL;
 	if (!e)
 		return;
+	e->foreign_ended = NULL;
 	HASH_ITER (hh, e->sessions, s, tmp) {
 		s->conn = NULL;
+		s->now = true;
+		s->linger = false;
 		if (!s->reason)
 			s->reason = "server shutting down";
 		session_end(s);
 	}
+	for (unsigned int slot = 0; e->moved; slot = e->moved ? e->moved->slot : 0)
+		eio_forget_moved(e, slot);
 	frame_unref(&e->ping);
 	free(e);
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * eio: Engine.IO v4 sessions (protocol, sections 3, 7, 8, 17), apart from any
- * connection: a session speaks to its transport through a small vtable, so that it
- * can change it.  Thread: loop.
+ * eio: Engine.IO v4 sessions (protocol, sections 3-8 and 17), apart from connections
+ * and from HTTP.  A session has one transport: a WebSocket, which it reaches through
+ * eio_transport, or polling, whose requests come as eio_request, from this worker's
+ * connections or relayed from another worker.  It can change from polling to a
+ * WebSocket here, or leave with its state to a WebSocket of another worker.
+ * Thread: loop.
  */
 #ifndef PALAVER_WIRE_EIO_H
 #define PALAVER_WIRE_EIO_H
@@ -11,21 +14,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "wire/frame.h"
 
-#define EIO_SID_MAX 40
+#define EIO_SID_MAX    40  /* with NUL */
+#define EIO_SLOTS      676 /* a session id begins with two letters for its owner's slot */
+#define EIO_POLL_BATCH 16  /* packets in one answer: python clients refuse more */
 
 struct eio_session;
 struct eio_server;
 
+/* Error answers of the protocol's section 2.3. */
+enum eio_error {
+	EIO_UNKNOWN_TRANSPORT,
+	EIO_UNKNOWN_SID,
+	EIO_BAD_METHOD,
+	EIO_BAD_REQUEST,
+	EIO_FORBIDDEN,
+	EIO_UNSUPPORTED_VERSION,
+	EIO_OK = -1
+};
+const char *eio_error_text(enum eio_error e);
+
 struct eio_opts {
-	int64_t ping_interval, ping_timeout; /* ms */
-	size_t max_payload;                  /* bytes */
-	size_t max_queue;                    /* bytes waiting for one client */
-	unsigned int slot;                   /* of the worker, begins each sid */
+	int64_t ping_interval, ping_timeout, upgrade_timeout; /* ms */
+	size_t max_payload;                                   /* bytes */
+	size_t max_queue;                                     /* bytes waiting for one client */
+	unsigned int max_packets;                             /* in the body of one POST */
+	unsigned int slot;                                    /* of the worker, begins each sid */
 };
 
-/* What a transport does for its session; conn is the transport's. */
+/* What a WebSocket does for its session; conn is the transport's. */
 struct eio_transport {
 	void (*flush)(void *conn); /* frames are waiting: take them with eio_gather() soon */
 	/*
@@ -33,6 +52,7 @@ struct eio_transport {
 	 * queue was dropped, the peer reads too slowly to be told anything.
 	 */
 	void (*close)(void *conn, int code, bool now);
+	void (*resume)(void *conn); /* the session that arrived takes input now */
 };
 
 /* The layer above. */
@@ -41,6 +61,15 @@ struct eio_handler {
 	void (*message)(void *session_arg, const char *data, size_t len, bool binary);
 	/* Once, later than whatever caused it; nothing comes after it. */
 	void (*closed)(void *session_arg, const char *reason);
+	/*
+	 * The session moves to another worker.  busy: something is under way whose outcome
+	 * would be lost; then eio_idle() is due later.  leave: writes down its state and is
+	 * gone, without closed().  arrive: makes it anew; NULL: the state is bad.  Input
+	 * waits until eio_ready().
+	 */
+	bool (*busy)(void *session_arg);
+	void (*leave)(void *session_arg, struct buf *state);
+	void *(*arrive)(void *arg, struct eio_session *s, const void *state, size_t len);
 };
 
 struct eio_server *eio_server_new(const struct eio_opts *o, const struct eio_handler *h, void *arg);
@@ -48,10 +77,30 @@ void eio_server_reconfigure(struct eio_server *e, const struct eio_opts *o);
 void eio_server_free(struct eio_server **e); /* closes all sessions, callbacks run */
 size_t eio_session_count(const struct eio_server *e);
 uint64_t eio_slow_count(const struct eio_server *e);
+/* All of them, at once; their clients are told. */
 void eio_close_all(struct eio_server *e, const char *reason, int code);
+/* Called with the sid when a session that came from another worker has ended here. */
+void eio_on_foreign_end(struct eio_server *e, void (*ended)(void *arg, const char *sid), void *arg);
+/* What is remembered of sessions that moved to that worker, or of that one, is dropped. */
+void eio_forget_moved(struct eio_server *e, unsigned int slot);
+void eio_moved_ended(struct eio_server *e, const char *sid);
+/* The slot that a session id names; -1: it is none of ours. */
+int eio_sid_slot(const char *sid);
 
-/* A new session on a WebSocket: queues the OPEN packet. */
-struct eio_session *eio_open(struct eio_server *e, const struct eio_transport *t, void *conn);
+/* ---- sessions ---- */
+
+const char *eio_sid(const struct eio_session *s);
+void eio_send(struct eio_session *s, struct frame *f); /* shares f */
+/* Orderly: what is queued goes out first.  Does nothing if it is closing already. */
+void eio_close(struct eio_session *s, const char *reason, int code);
+void eio_idle(struct eio_session *s);  /* busy() has become false */
+void eio_ready(struct eio_session *s); /* after arrive(): input may come */
+
+/* ---- WebSocket ---- */
+
+/* A new session on a WebSocket: queues the OPEN packet.  b64: no binary frames, please. */
+struct eio_session *eio_open(
+    struct eio_server *e, const struct eio_transport *t, void *conn, bool b64);
 /* A complete WebSocket message came. */
 void eio_input(struct eio_session *s, const char *data, size_t len, bool binary);
 /* The connection is gone; the session must not use it any more. */
@@ -60,9 +109,59 @@ void eio_transport_gone(struct eio_session *s, const char *reason);
 size_t eio_gather(struct eio_session *s, uint8_t *dst, size_t room, size_t *frames_r);
 bool eio_waiting(const struct eio_session *s);
 
-const char *eio_sid(const struct eio_session *s);
-void eio_send(struct eio_session *s, struct frame *f); /* shares f */
-/* Orderly: what is queued goes out first.  Does nothing if it is closing already. */
-void eio_close(struct eio_session *s, const char *reason, int code);
+/* ---- polling ---- */
+
+struct eio_request;
+struct eio_request_ops {
+	/* The answer; rq is not the session's any more.  type NULL: no body. */
+	void (*answer)(
+	    struct eio_request *rq, int status, const char *type, const void *body, size_t len);
+};
+struct eio_request { /* the requester embeds it */
+	const struct eio_request_ops *ops;
+	struct eio_session *session; /* while it is parked or its body is on the way */
+};
+
+void eio_answer_error(struct eio_request *rq, enum eio_error e);
+/* A handshake by polling: a new session. */
+void eio_open_polling(struct eio_server *e, struct eio_request *rq);
+void eio_get(struct eio_server *e, const char *sid, struct eio_request *rq);
+/* The body of a POST begins to arrive and will take a while; optional. */
+void eio_post_begin(struct eio_server *e, const char *sid, struct eio_request *rq);
+/* octets: it came as application/octet-stream. */
+void eio_post(struct eio_server *e, const char *sid, struct eio_request *rq, const char *body,
+    size_t len, bool octets);
+/* The client took the request away before its answer. */
+void eio_request_gone(struct eio_request *rq);
+/* Is there such a session, on polling?  For other methods and for checks. */
+enum eio_error eio_check_polling(struct eio_server *e, const char *sid);
+
+/* ---- upgrade ---- */
+
+/* A WebSocket that may become the transport of a polling session. */
+struct eio_candidate;
+struct eio_candidate_ops {
+	/* The session has ended, or this took too long: close the WebSocket. */
+	void (*cut)(struct eio_candidate *c);
+	/* The session has it as its transport now (local) */
+	void (*upgraded)(struct eio_candidate *c, struct eio_session *s);
+	/* The session has left with this state (remote). */
+	void (*moved)(struct eio_candidate *c, const struct buf *state);
+};
+struct eio_candidate { /* embedded by whoever has the WebSocket, or speaks for it */
+	const struct eio_candidate_ops *ops;
+	struct eio_session *session;           /* while it is a candidate */
+	const struct eio_transport *transport; /* NULL: on another worker */
+	void *conn;
+	unsigned int slot; /* that worker */
+};
+
+enum eio_error eio_candidate_add(struct eio_server *e, const char *sid, struct eio_candidate *c);
+void eio_candidate_probe(struct eio_candidate *c);
+void eio_candidate_upgrade(struct eio_candidate *c); /* upgraded() or moved(), now or later */
+void eio_candidate_gone(struct eio_candidate *c);
+/* Makes the session that moved() gave; NULL: the state is bad. */
+struct eio_session *eio_arrive(
+    struct eio_server *e, const struct eio_transport *t, void *conn, const void *state, size_t len);
 
 #endif

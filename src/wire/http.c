@@ -1,269 +1,101 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * http: requests and answers over a libwebsockets connection.  Loop thread.
+ * http: requests and answers on a connection.  Loop thread.
  *
- * The headers that are needed are copied when a request begins, because
- * libwebsockets lets go of them.  Answers are written by the WRITEABLE callback, as
- * bytes that are complete with status line and headers.
- *
- * What libwebsockets lets pass and RFC 9112 does not is refused in guard().
+ * A request keeps a copy of its head, in which field names and values are ended with a
+ * NUL where they stand.  It is the connection's until it was answered or the client
+ * went away.
  */
 #include "wire/http.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/id.h"
 #include "lib/log.h"
 #include "wire/wire_int.h"
 
-#define PATH_MAX_BYTES  1024
-#define VALUE_MAX_BYTES 4096
-#define QUERY_MAX       16
-#define HEADER_COUNT    6
-
-static const struct {
+struct query_value {
+	struct query_value *next;
 	const char *name;
-	enum lws_token_indexes token;
-} kept_headers[HEADER_COUNT] = {
-    {"authorization", WSI_TOKEN_HTTP_AUTHORIZATION},
-    {"cookie", WSI_TOKEN_HTTP_COOKIE},
-    {"content-type", WSI_TOKEN_HTTP_CONTENT_TYPE},
-    {"origin", WSI_TOKEN_ORIGIN},
-    {"user-agent", WSI_TOKEN_HTTP_USER_AGENT},
-    {"if-none-match", WSI_TOKEN_HTTP_IF_NONE_MATCH},
+	char value[];
 };
 
 struct http_req {
-	struct conn *conn; /* NULL: gone */
+	struct conn *conn;
 	enum http_method method;
-	char path[PATH_MAX_BYTES];
+	bool upgrade;
+	bool complete; /* handed over */
 	char request_id[20];
-	char *headers[HEADER_COUNT];
-	char *query[QUERY_MAX]; /* "name=value", decoded */
-	size_t query_count;
+	char *path; /* decoded */
+	char *text; /* the head */
+	const char *query;
+	size_t query_len;
+	struct head_field *fields;
+	size_t field_count;
+	struct query_value *values; /* that were asked for */
 	struct buf body;
-	size_t length; /* that was announced */
-	bool complete; /* handed over: libwebsockets tells of the end of an empty body, too */
-	ev_timer deadline;
+	size_t length;             /* that was announced */
+	struct endpoint *endpoint; /* NULL: not Engine.IO */
+	void *user;
 	void (*abort)(void *arg);
 	void *abort_arg;
 };
 
-/* ---- reading ---- */
+/* ---- life ---- */
 
-static char *
-copy_header(struct lws *wsi, enum lws_token_indexes token)
-{
-	int len = lws_hdr_total_length(wsi, token);
-	char *s;
-
-	if (len <= 0 || len > VALUE_MAX_BYTES)
-		return NULL;
-	s = xmalloc((size_t)len + 1);
-	if (lws_hdr_copy(wsi, s, len + 1, token) < 0)
-		s[0] = '\0';
-	return s;
-}
-
-bool
-http_query_of(struct lws *wsi, const char *name, char *dst, size_t size)
-{
-	size_t n = strlen(name);
-	char arg[512];
-	bool found = false;
-
-	for (int i = 0;
-	     lws_hdr_copy_fragment(wsi, arg, sizeof(arg), WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++) {
-		if (strncmp(arg, name, n) != 0 || arg[n] != '=')
-			continue;
-		if (str_copy(dst, size, arg + n + 1))
-			found = true; /* the last one wins */
-	}
-	return found;
-}
-
+/* Ends a span with a NUL: what follows it is white space, ":" or CR. */
 static void
-copy_query(struct http_req *r, struct lws *wsi)
+terminate(char *text, struct span s)
 {
-	char arg[VALUE_MAX_BYTES];
-
-	while (r->query_count < QUERY_MAX && lws_hdr_copy_fragment(wsi, arg, sizeof(arg),
-						 WSI_TOKEN_HTTP_URI_ARGS, (int)r->query_count) >= 0)
-		r->query[r->query_count++] = xstrdup(arg);
-}
-
-static bool
-read_method(struct lws *wsi, enum http_method *m)
-{
-	static const enum http_method methods[] = {
-	    [LWSHUMETH_GET] = HTTP_GET,
-	    [LWSHUMETH_POST] = HTTP_POST,
-	    [LWSHUMETH_OPTIONS] = HTTP_OPTIONS,
-	    [LWSHUMETH_PUT] = HTTP_PUT,
-	    [LWSHUMETH_PATCH] = HTTP_PATCH,
-	    [LWSHUMETH_DELETE] = HTTP_DELETE,
-	    [LWSHUMETH_CONNECT] = HTTP_GET,
-	    [LWSHUMETH_HEAD] = HTTP_HEAD,
-	};
-	char *uri;
-	int len, n = lws_http_get_uri_and_method(wsi, &uri, &len);
-
-	if (n < 0 || n > LWSHUMETH_HEAD || n == LWSHUMETH_CONNECT)
-		return false;
-	*m = methods[n];
-	return true;
-}
-
-/* The announced length; false: there is one and it is not one plain number. */
-static bool
-read_length(struct lws *wsi, size_t *length_r, bool *given_r)
-{
-	char text[32];
-	int n = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
-
-	*length_r = 0;
-	*given_r = n > 0;
-	if (n <= 0)
-		return true;
-	if (n > 15 || lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP_CONTENT_LENGTH) < 0)
-		return false;
-	for (const char *p = text; *p; p++) {
-		if (*p < '0' || *p > '9')
-			return false; /* a second one arrives joined by a comma */
-		*length_r = *length_r * 10 + (size_t)(*p - '0');
-	}
-	return true;
-}
-
-static void
-refuse(struct conn *c, int status, const char *code)
-{
-	struct buf b;
-
-	buf_init(&b);
-	buf_printf(&b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\"}",
-	    status == 413 ? "The request is too large" : "The request is malformed", status, code);
-	http_put_reply(c, status, "application/problem+json", NULL, NULL, b.data, b.len);
-	c->reply_ends = true;
-	c->wire->stats.protocol_errors++;
-	buf_fini(&b);
-}
-
-/* false: refused, the answer is in place. */
-static bool
-guard(struct conn *c, size_t *length_r, bool *given_r, enum http_method *method_r)
-{
-	struct lws *wsi = c->wsi;
-
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0)
-		refuse(c, 411, "length_required");
-	else if (!read_length(wsi, length_r, given_r))
-		refuse(c, 400, "bad_content_length");
-	else if (lws_hdr_total_length(wsi, WSI_TOKEN_HOST) <= 0)
-		refuse(c, 400, "host_required");
-	else if (!read_method(wsi, method_r))
-		refuse(c, 405, "method_not_allowed");
-	else if (*length_r > c->wire->opts.max_body)
-		refuse(c, 413, "too_large");
-	else
-		return true;
-	return false;
-}
-
-static void
-body_late(struct ev_loop *l, ev_timer *t, int revents)
-{
-	struct http_req *r = t->data;
-	struct conn *c = r->conn;
-
-	if (!c)
-		return;
-	refuse(c, 408, "timeout");
-	c->req = NULL;
-	http_req_gone(r);
-	conn_want_write(c);
+	text[s.at + s.len] = '\0';
 }
 
 struct http_req *
-http_req_begin(struct conn *c, const char *uri, bool *complete_r)
+http_req_new(struct conn *c, const struct http_head *h, const char *text, size_t len)
 {
-	enum http_method method;
-	struct http_req *r;
-	size_t length;
-	bool given;
+	struct http_req *r = xcalloc(1, sizeof(*r));
 
-	if (!guard(c, &length, &given, &method))
-		return NULL;
-	r = xcalloc(1, sizeof(*r));
 	r->conn = c;
-	r->method = method;
-	r->length = length;
+	r->method = h->method;
+	r->upgrade = h->upgrade;
+	r->length = (size_t)h->length;
 	random_token(r->request_id, 12);
-	if (!str_copy(r->path, sizeof(r->path), uri)) {
-		refuse(c, 414, "uri_too_long");
-		free(r);
-		return NULL;
+	r->text = xmalloc(len + 1);
+	memcpy(r->text, text, len);
+	r->text[len] = '\0';
+	r->field_count = h->field_count;
+	r->fields = xmalloc(h->field_count * sizeof(*r->fields) + 1);
+	memcpy(r->fields, h->fields, h->field_count * sizeof(*r->fields));
+	for (size_t i = 0; i < r->field_count; i++) {
+		terminate(r->text, r->fields[i].name);
+		terminate(r->text, r->fields[i].value);
 	}
-	for (size_t i = 0; i < HEADER_COUNT; i++)
-		r->headers[i] = copy_header(c->wsi, kept_headers[i].token);
-	copy_query(r, c->wsi);
-	/* Without a length libwebsockets would wait for a body: answer, then close. */
-	if (!given && (method == HTTP_POST || method == HTTP_PUT || method == HTTP_PATCH))
-		c->reply_ends = true;
-	*complete_r = length == 0;
-	ev_timer_init(&r->deadline, body_late, (double)c->wire->opts.body_timeout / 1000.0, 0);
-	r->deadline.data = r;
-	if (length)
-		ev_timer_start(loop_ev(), &r->deadline);
-	c->req = r;
+	r->query = r->text + h->query.at;
+	r->query_len = h->query.len;
+	r->path = xmalloc(h->path.len + 1);
+	if (http_decode(r->path, r->text + h->path.at, h->path.len, false) < 0) {
+		free(r->path);
+		r->path = NULL;
+	}
 	return r;
 }
 
-bool
-http_req_body(struct http_req *r, const void *data, size_t len)
-{
-	if (r->body.len + len > r->length) {
-		refuse(r->conn, 400, "bad_content_length");
-		return false;
-	}
-	buf_append(&r->body, data, len);
-	return true;
-}
-
 void
-http_req_complete(struct http_req *r)
+http_req_free(struct http_req *r)
 {
-	struct wire *w = r->conn->wire;
-	const char *prefix = w->app.rest_prefix;
+	struct query_value *v, *next;
 
-	if (r->complete)
+	if (!r)
 		return;
-	r->complete = true;
-	ev_timer_stop(loop_ev(), &r->deadline);
-	if (w->draining) {
-		http_reply(r, 503, "text/plain", "Retry-After: 1\r\nConnection: close\r\n",
-		    "shutting down\n", 14);
-	} else if (strncmp(r->path, prefix, strlen(prefix)) == 0) {
-		w->app.request(w->app.arg, r);
-	} else if (strncmp(r->path, w->sio_path, strlen(w->sio_path)) == 0) {
-		static const char unknown[] = "{\"code\":0,\"message\":\"Transport unknown\"}";
-
-		/* Long-polling comes with a later release; protocol, section 2.3. */
-		http_reply(r, 400, "application/json", NULL, unknown, sizeof(unknown) - 1);
-	} else {
-		static_serve(r, w->web_root, http_header(r, "if-none-match"));
+	for (v = r->values; v; v = next) {
+		next = v->next;
+		free(v);
 	}
-}
-
-static void
-req_free(struct http_req *r)
-{
-	ev_timer_stop(loop_ev(), &r->deadline);
-	for (size_t i = 0; i < HEADER_COUNT; i++)
-		free(r->headers[i]);
-	for (size_t i = 0; i < r->query_count; i++)
-		free(r->query[i]);
+	free(r->path);
+	free(r->text);
+	free(r->fields);
 	buf_fini(&r->body);
 	free(r);
 }
@@ -273,7 +105,70 @@ http_req_gone(struct http_req *r)
 {
 	if (r->abort)
 		r->abort(r->abort_arg);
-	req_free(r);
+	http_req_free(r);
+}
+
+/* ---- reading ---- */
+
+bool
+http_req_begin(struct http_req *r)
+{
+	struct conn *c = r->conn;
+	struct wire *w = c->wire;
+	size_t limit = w->opts.max_body;
+
+	if (!r->path) {
+		http_refuse(c, 400, "bad_target");
+		return false;
+	}
+	r->endpoint = endpoint_of(w, r->path);
+	if (r->endpoint)
+		limit = w->opts.max_payload;
+	if (r->length > limit) {
+		if (r->endpoint)
+			http_reply(r, 413, NULL, NULL, NULL, 0);
+		else
+			http_refuse(c, 413, "too_large");
+		return false;
+	}
+	if (r->length > c->in.len && r->endpoint)
+		eio_http_body_begins(r->endpoint, r);
+	return c->req == r;
+}
+
+void
+http_req_body(struct http_req *r, const void *data, size_t len)
+{
+	buf_append(&r->body, data, len);
+}
+
+size_t
+http_req_missing(const struct http_req *r)
+{
+	return r->length - r->body.len;
+}
+
+void
+http_req_complete(struct http_req *r)
+{
+	struct wire *w = r->conn->wire;
+	const char *prefix = w->app.rest_prefix;
+
+	r->complete = true;
+	if (w->draining)
+		http_reply(r, 503, "text/plain", "Retry-After: 1\r\n", "shutting down\n", 14);
+	else if (origin_preflight(r, w))
+		;
+	else if (r->endpoint && r->upgrade)
+		eio_http_upgrade(r->endpoint, r);
+	else if (r->endpoint)
+		eio_http_request(r->endpoint, r);
+	else if (r->upgrade)
+		http_reply(r, 400, "text/plain", NULL, "Not found", 9);
+	else if (prefix && strncmp(r->path, prefix, strlen(prefix)) == 0)
+		w->app.request(w->app.arg, r);
+	else
+		static_serve(r, w->web_root, http_header(r, "if-none-match"));
 }
 
 /* ---- writing ---- */
@@ -289,7 +184,9 @@ reason_phrase(int status)
 	    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
 	    {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
 	    {422, "Unprocessable Content"}, {429, "Too Many Requests"},
-	    {500, "Internal Server Error"}, {503, "Service Unavailable"}};
+	    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
+	    {501, "Not Implemented"}, {503, "Service Unavailable"},
+	    {505, "HTTP Version Not Supported"}};
 
 	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
 		if (phrases[i].status == status)
@@ -298,8 +195,8 @@ reason_phrase(int status)
 }
 
 void
-http_put_reply(struct conn *c, int status, const char *type, const char *headers,
-    const char *request_id, const void *body, size_t len)
+http_put_reply(struct conn *c, const struct http_req *r, int status, const char *type,
+    const char *headers, const void *body, size_t len)
 {
 	struct buf *b = &c->reply;
 
@@ -312,14 +209,16 @@ http_put_reply(struct conn *c, int status, const char *type, const char *headers
 	if (!headers || !strstr(headers, "Cache-Control:"))
 		buf_puts(b, "Cache-Control: no-store\r\n");
 	buf_puts(b, "X-Content-Type-Options: nosniff\r\n");
-	if (request_id)
-		buf_printf(b, "X-Request-Id: %s\r\n", request_id);
-	if (c->reply_ends)
+	if (r) {
+		buf_printf(b, "X-Request-Id: %s\r\n", r->request_id);
+		origin_put_headers(b, c->wire, r);
+	}
+	if (c->reply_ends || c->wire->draining)
 		buf_puts(b, "Connection: close\r\n");
 	if (headers)
 		buf_puts(b, headers);
 	buf_puts(b, "\r\n");
-	if (!c->req || c->req->method != HTTP_HEAD)
+	if (!r || r->method != HTTP_HEAD)
 		buf_append(b, body, len);
 }
 
@@ -329,12 +228,33 @@ http_reply(struct http_req *r, int status, const char *type, const char *headers
 {
 	struct conn *c = r->conn;
 
-	http_put_reply(c, status, type, headers, r->request_id, body, len);
+	if (!r->complete && r->length) /* the rest of the body is not wanted */
+		c->reply_ends = true;
+	http_put_reply(c, r, status, type, headers, body, len);
 	log_debug("http.request", "method=%s path=%s status=%d request_id=%s",
 	    http_method_name(r->method), log_quote(r->path), status, r->request_id);
 	c->req = NULL;
-	req_free(r);
-	conn_want_write(c);
+	http_req_free(r);
+	conn_answered(c);
+}
+
+void
+http_refuse(struct conn *c, int status, const char *code)
+{
+	struct http_req *r = c->req;
+	struct buf b;
+
+	buf_init(&b);
+	buf_printf(&b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\"}",
+	    reason_phrase(status), status, code);
+	c->wire->stats.protocol_errors++;
+	c->reply_ends = true;
+	http_put_reply(c, r, status, "application/problem+json", NULL, b.data, b.len);
+	buf_fini(&b);
+	c->req = NULL;
+	if (r)
+		http_req_gone(r);
+	conn_answered(c);
 }
 
 void
@@ -367,23 +287,33 @@ http_path(const struct http_req *r)
 	return r->path;
 }
 
+/* What was asked for is kept, so that it lives as long as the request. */
 const char *
-http_query(const struct http_req *r, const char *name)
+http_query(const struct http_req *cr, const char *name)
 {
-	size_t n = strlen(name);
+	struct http_req *r = (struct http_req *)cr;
+	struct query_value *v;
 
-	for (size_t i = r->query_count; i-- > 0;)
-		if (strncmp(r->query[i], name, n) == 0 && r->query[i][n] == '=')
-			return r->query[i] + n + 1;
-	return NULL;
+	for (v = r->values; v; v = v->next)
+		if (strcmp(v->name, name) == 0)
+			return v->value;
+	v = xmalloc(sizeof(*v) + r->query_len + 1);
+	if (!http_query_get(r->query, r->query_len, name, v->value, r->query_len + 1)) {
+		free(v);
+		return NULL;
+	}
+	v->name = name;
+	v->next = r->values;
+	r->values = v;
+	return v->value;
 }
 
 const char *
 http_header(const struct http_req *r, const char *name)
 {
-	for (size_t i = 0; i < HEADER_COUNT; i++)
-		if (strcmp(kept_headers[i].name, name) == 0)
-			return r->headers[i];
+	for (size_t i = 0; i < r->field_count; i++)
+		if (strcasecmp(r->text + r->fields[i].name.at, name) == 0)
+			return r->text + r->fields[i].value.at;
 	return NULL;
 }
 
@@ -394,14 +324,40 @@ http_body(const struct http_req *r, size_t *len_r)
 	return r->body.len ? (const char *)r->body.data : NULL;
 }
 
-const char *
-http_address(const struct http_req *r)
+void
+http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX])
 {
-	return r->conn->address;
+	conn_address(r->conn, dst);
 }
 
 const char *
 http_request_id(const struct http_req *r)
 {
 	return r->request_id;
+}
+
+/* ---- for wire ---- */
+
+bool
+http_is_upgrade(const struct http_req *r)
+{
+	return r->upgrade;
+}
+
+struct conn *
+http_conn(const struct http_req *r)
+{
+	return r->conn;
+}
+
+void
+http_set_user(struct http_req *r, void *user)
+{
+	r->user = user;
+}
+
+void *
+http_user(const struct http_req *r)
+{
+	return r->user;
 }

@@ -10,9 +10,7 @@
 #include <stddef.h>
 
 #include "lib/buf.h"
-
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS };
-#define HTTP_BODY_NONE NULL
+#include "wire/head.h"
 
 struct http_req;
 
@@ -22,10 +20,11 @@ const char *http_method_name(enum http_method m);
 const char *http_path(const struct http_req *r); /* decoded, without the query, begins with / */
 /* A query parameter, decoded; NULL: absent.  The last one wins. */
 const char *http_query(const struct http_req *r, const char *name);
-/* The headers kept: "authorization", "cookie", "content-type", "origin", "user-agent"; else NULL. */
+/* A header field by its name in lower case; NULL: absent.  The first of several. */
 const char *http_header(const struct http_req *r, const char *name);
 const char *http_body(const struct http_req *r, size_t *len_r);
-const char *http_address(const struct http_req *r); /* peer, text */
+#define HTTP_ADDRESS_MAX 48
+void http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX]); /* peer, text */
 const char *http_request_id(const struct http_req *r); /* for logs and problem+json */
 
 /*

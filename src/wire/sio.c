@@ -20,81 +20,75 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/loop.h"
-#include "wire/sio_packet.h"
+#include "wire/sio_int.h"
 #include "wire/wire_int.h"
 
 #define SIO_ID_BYTES 15
 #define LEFT_MS      10000 /* how long late packets of a left namespace are dropped */
-#define ACKS_MAX     1000  /* answers that one socket owes */
+#define LEFT_MAX     32    /* that are remembered of one connection */
 
-enum socket_state { SOCKET_JOINING, SOCKET_JOINED };
-
-struct pending_ack {
-	int64_t id;
-	sio_ack_cb cb;
-	void *arg;
-	UT_hash_handle hh;
-};
-
-struct sio_socket {
-	struct sio_conn *conn;
-	enum socket_state state;
-	char id[24];
-	char nsp[SIO_NAME_MAX + 1];
-	void *user;
-	struct pending_ack *acks;
-	struct sio_socket *prev, *next;
-};
-
-struct left_namespace {
-	char nsp[SIO_NAME_MAX + 1];
-	int64_t until_ms;
-	struct left_namespace *prev, *next;
-};
-
-struct sio_conn {
-	struct sio_server *server;
-	struct eio_session *session; /* NULL: closed */
-	struct sio_socket *sockets;
-	struct left_namespace *left;
-	ev_timer connect_timeout;
-	struct sio_decoded binary; /* waits for attachments; type is BINARY_x while it does */
-	bool assembling;
-	struct sio_attachment attachments[SIO_ATTACHMENTS_MAX];
-	unsigned int attachment_count;
-};
-
-struct sio_server {
-	const struct sio_app *app;
-	void *arg;
-	int64_t connect_timeout; /* ms */
-	int64_t next_ack;
-	uint64_t errors;
-};
+static char root_namespace[] = "/";
 
 /* ---- sockets ---- */
 
-static void
-fail_acks(struct sio_socket *s)
+void
+sio_answer_put(struct sio_socket *s, int64_t id, int64_t value)
 {
-	struct pending_ack *a, *tmp;
+	struct pending_answer *a = xcalloc(1, sizeof(*a));
 
-	HASH_ITER (hh, s->acks, a, tmp) {
-		HASH_DEL(s->acks, a);
-		a->cb(a->arg, NULL);
-		free(a);
-	}
+	a->id = id;
+	a->value = value;
+	DL_APPEND(s->answers, a);
+	s->answer_count++;
+}
+
+static void
+answer_drop(struct sio_socket *s, struct pending_answer *a)
+{
+	DL_DELETE(s->answers, a);
+	s->answer_count--;
+	free(a);
+}
+
+struct sio_socket *
+sio_socket_new(struct sio_conn *c, const char *nsp)
+{
+	struct sio_socket *s = xcalloc(1, sizeof(*s));
+
+	s->conn = c;
+	s->nsp = strcmp(nsp, "/") == 0 ? root_namespace : xstrdup(nsp);
+	DL_APPEND(c->sockets, s);
+	return s;
+}
+
+void
+sio_socket_drop(struct sio_socket *s)
+{
+	while (s->answers)
+		answer_drop(s, s->answers);
+	DL_DELETE(s->conn->sockets, s);
+	if (s->nsp != root_namespace)
+		free(s->nsp);
+	free(s);
 }
 
 static void
 socket_free(struct sio_socket *s, const char *reason)
 {
 	struct sio_server *srv = s->conn->server;
+	struct sio_conn *c = s->conn;
 
-	DL_DELETE(s->conn->sockets, s);
-	fail_acks(s);
+	if (s->state == SOCKET_ARRIVING && --c->arriving == 0 && c->session)
+		eio_ready(c->session);
+	s->state = SOCKET_JOINING; /* nothing is sent any more */
+	while (s->answers) {
+		int64_t value = s->answers->value;
+
+		answer_drop(s, s->answers);
+		srv->app->answer(srv->arg, s, value, NULL);
+	}
 	srv->app->disconnect(srv->arg, s, reason);
-	free(s);
+	sio_socket_drop(s);
 }
 
 static struct sio_socket *
@@ -142,9 +136,17 @@ violation(struct sio_conn *c, const char *what)
 static void
 remember_left(struct sio_conn *c, const char *nsp)
 {
-	struct left_namespace *l = xcalloc(1, sizeof(*l));
+	size_t size = strlen(nsp) + 1;
+	struct left_namespace *l = xcalloc(1, sizeof(*l) + size), *old;
+	unsigned int count;
 
-	str_copy(l->nsp, sizeof(l->nsp), nsp);
+	DL_COUNT(c->left, old, count);
+	if (count >= LEFT_MAX) {
+		old = c->left;
+		DL_DELETE(c->left, old);
+		free(old);
+	}
+	memcpy(l->nsp, nsp, size);
 	l->until_ms = clock_mono_ms() + LEFT_MS;
 	DL_APPEND(c->left, l);
 }
@@ -190,11 +192,8 @@ on_connect(struct sio_conn *c, const struct sio_decoded *d)
 		send_one(c, SIO_CONNECT_ERROR, d->nsp, SIO_NO_ACK, json, sizeof(json) - 1, NULL, 0);
 		return;
 	}
-	s = xcalloc(1, sizeof(*s));
-	s->conn = c;
-	str_copy(s->nsp, sizeof(s->nsp), d->nsp);
+	s = sio_socket_new(c, d->nsp);
 	random_token(s->id, SIO_ID_BYTES);
-	DL_APPEND(c->sockets, s);
 	if (!d->json)
 		empty = json_object_new_object();
 	srv->app->connect(srv->arg, s, d->json ? d->json : empty);
@@ -216,15 +215,16 @@ on_event(struct sio_socket *s, const struct sio_decoded *d, const struct sio_arg
 static void
 on_ack(struct sio_socket *s, const struct sio_decoded *d, const struct sio_args *args)
 {
-	struct pending_ack *a;
-	int64_t id = d->ack;
+	struct sio_server *srv = s->conn->server;
+	struct pending_answer *a;
+	int64_t value;
 
-	HASH_FIND(hh, s->acks, &id, sizeof(id), a);
+	DL_SEARCH_SCALAR(s->answers, a, id, d->ack);
 	if (!a || !d->json)
 		return;
-	HASH_DEL(s->acks, a);
-	a->cb(a->arg, args);
-	free(a);
+	value = a->value;
+	answer_drop(s, a);
+	srv->app->answer(srv->arg, s, value, args);
 }
 
 static void
@@ -264,38 +264,43 @@ dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_args 
 /* ---- assembly ---- */
 
 static void
-drop_assembly(struct sio_conn *c)
+assembly_free(struct sio_assembly **ap)
 {
-	for (unsigned int i = 0; i < c->attachment_count; i++)
-		free((void *)c->attachments[i].data);
-	c->attachment_count = 0;
-	if (c->assembling)
-		json_object_put(c->binary.json);
-	c->assembling = false;
+	struct sio_assembly *a = *ap;
+
+	*ap = NULL;
+	if (!a)
+		return;
+	for (unsigned int i = 0; i < a->count; i++)
+		free((void *)a->attachments[i].data);
+	json_object_put(a->d.json);
+	free(a);
 }
 
 static void
 take_attachment(struct sio_conn *c, const char *data, size_t len)
 {
-	struct sio_args args = {c->binary.json, c->attachments, 0};
+	struct sio_assembly *a = c->assembly;
+	struct sio_args args = {0};
 	uint8_t *copy;
 
-	if (!c->assembling) {
+	if (!a) {
 		violation(c, "attachment that nobody announced");
 		return;
 	}
 	copy = xmalloc(len);
 	if (len)
 		memcpy(copy, data, len);
-	c->attachments[c->attachment_count++] = (struct sio_attachment){copy, len};
-	if (c->attachment_count < c->binary.attachments)
+	a->attachments[a->count++] = (struct sio_attachment){copy, len};
+	if (a->count < a->d.attachments)
 		return;
-	args.attachment_count = c->attachment_count;
-	if (sio_placeholders_valid(c->binary.json, c->attachment_count))
-		dispatch(c, &c->binary, &args);
+	c->assembly = NULL;
+	args = (struct sio_args){a->d.json, a->attachments, a->count};
+	if (sio_placeholders_valid(a->d.json, a->count))
+		dispatch(c, &a->d, &args);
 	else
 		violation(c, "placeholder out of range");
-	drop_assembly(c);
+	assembly_free(&a);
 }
 
 static void
@@ -309,13 +314,13 @@ on_message(void *arg, const char *data, size_t len, bool binary)
 		take_attachment(c, data, len);
 		return;
 	}
-	if (c->assembling || sio_decode(data, len, &d) < 0) {
-		violation(c, c->assembling ? "text where an attachment is due" : "bad packet");
+	if (c->assembly || sio_decode(data, len, &d) < 0) {
+		violation(c, c->assembly ? "text where an attachment is due" : "bad packet");
 		return;
 	}
 	if (d.attachments) {
-		c->binary = d;
-		c->assembling = true;
+		c->assembly = xcalloc(1, sizeof(*c->assembly));
+		c->assembly->d = d;
 		return;
 	}
 	args.json = d.json;
@@ -325,47 +330,72 @@ on_message(void *arg, const char *data, size_t len, bool binary)
 
 /* ---- connections ---- */
 
+void
+sio_connect_timeout_stop(struct sio_conn *c)
+{
+	if (!c->connect_timeout)
+		return;
+	ev_timer_stop(loop_ev(), c->connect_timeout);
+	free(c->connect_timeout);
+	c->connect_timeout = NULL;
+}
+
 static void
 connect_timeout(struct ev_loop *l, ev_timer *t, int revents)
 {
 	struct sio_conn *c = t->data;
 
+	(void)l, (void)revents;
 	if (c->session)
 		eio_close(c->session, "forced close", 0);
+}
+
+struct sio_conn *
+sio_conn_new(struct sio_server *srv, struct eio_session *session)
+{
+	struct sio_conn *c = xcalloc(1, sizeof(*c));
+
+	c->server = srv;
+	c->session = session;
+	c->connect_timeout = xcalloc(1, sizeof(*c->connect_timeout));
+	ev_timer_init(
+	    c->connect_timeout, connect_timeout, (double)srv->connect_timeout / 1000.0, 0);
+	c->connect_timeout->data = c;
+	ev_timer_start(loop_ev(), c->connect_timeout);
+	return c;
+}
+
+void
+sio_conn_free(struct sio_conn *c)
+{
+	struct left_namespace *l, *tmp;
+
+	sio_connect_timeout_stop(c);
+	DL_FOREACH_SAFE (c->left, l, tmp)
+		free(l);
+	assembly_free(&c->assembly);
+	free(c);
 }
 
 static void *
 on_open(void *arg, struct eio_session *session)
 {
-	struct sio_server *srv = arg;
-	struct sio_conn *c = xcalloc(1, sizeof(*c));
-
-	c->server = srv;
-	c->session = session;
-	ev_timer_init(
-	    &c->connect_timeout, connect_timeout, (double)srv->connect_timeout / 1000.0, 0);
-	c->connect_timeout.data = c;
-	ev_timer_start(loop_ev(), &c->connect_timeout);
-	return c;
+	return sio_conn_new(arg, session);
 }
 
 static void
 on_closed(void *arg, const char *reason)
 {
 	struct sio_conn *c = arg;
-	struct left_namespace *l, *tmp;
 
 	c->session = NULL;
-	ev_timer_stop(loop_ev(), &c->connect_timeout);
 	while (c->sockets)
 		socket_free(c->sockets, reason);
-	DL_FOREACH_SAFE (c->left, l, tmp)
-		free(l);
-	drop_assembly(c);
-	free(c);
+	sio_conn_free(c);
 }
 
-const struct eio_handler sio_eio_handler = {on_open, on_message, on_closed};
+const struct eio_handler sio_eio_handler = {
+    on_open, on_message, on_closed, sio_busy, sio_leave, sio_arrive};
 
 struct sio_server *
 sio_server_new(const struct sio_app *app, void *arg, int64_t timeout_ms)
@@ -432,7 +462,7 @@ sio_accept(struct sio_socket *s)
 	if (s->state != SOCKET_JOINING)
 		return;
 	s->state = SOCKET_JOINED;
-	ev_timer_stop(loop_ev(), &s->conn->connect_timeout);
+	sio_connect_timeout_stop(s->conn);
 	n = snprintf(json, sizeof(json), "{\"sid\":\"%s\"}", s->id);
 	send_one(s->conn, SIO_CONNECT, s->nsp, SIO_NO_ACK, json, (size_t)n, NULL, 0);
 }
@@ -457,7 +487,7 @@ sio_refuse(struct sio_socket *s, const char *message, const char *data)
 void
 sio_send(struct sio_socket *s, struct sio_packet *p)
 {
-	if (s->state == SOCKET_JOINED)
+	if (s->state != SOCKET_JOINING)
 		send_packet(s->conn, p);
 }
 
@@ -484,26 +514,19 @@ void
 sio_ack(struct sio_socket *s, int64_t ack, const char *args, size_t len,
     const struct sio_attachment *att, size_t att_count)
 {
-	if (s->state == SOCKET_JOINED && ack != SIO_NO_ACK)
+	if (s->state != SOCKET_JOINING && ack != SIO_NO_ACK)
 		send_args(s, SIO_ACK, ack, NULL, args, len, att, att_count);
 }
 
-void
-sio_send_ack(
-    struct sio_socket *s, const char *name, const char *args, size_t len, sio_ack_cb cb, void *arg)
+int
+sio_ask(struct sio_socket *s, const char *name, const char *args, size_t len,
+    const struct sio_attachment *att, size_t att_count, int64_t value)
 {
-	struct pending_ack *a;
-
-	if (s->state != SOCKET_JOINED || HASH_COUNT(s->acks) >= ACKS_MAX) {
-		cb(arg, NULL);
-		return;
-	}
-	a = xcalloc(1, sizeof(*a));
-	a->id = s->conn->server->next_ack++;
-	a->cb = cb;
-	a->arg = arg;
-	HASH_ADD(hh, s->acks, id, sizeof(a->id), a);
-	send_args(s, SIO_EVENT, a->id, name, args, len, NULL, 0);
+	if (s->state != SOCKET_JOINED || s->answer_count >= SIO_ASKS_MAX)
+		return -1;
+	sio_answer_put(s, s->next_ack, value);
+	send_args(s, SIO_EVENT, s->next_ack++, name, args, len, att, att_count);
+	return 0;
 }
 
 void
@@ -514,6 +537,9 @@ sio_disconnect(struct sio_socket *s, bool close)
 	if (!c->session)
 		return;
 	if (close) {
+		DL_FOREACH (c->sockets, s)
+			if (s->state == SOCKET_JOINED)
+				send_one(c, SIO_DISCONNECT, s->nsp, SIO_NO_ACK, NULL, 0, NULL, 0);
 		eio_close(c->session, "forced server close", 0);
 		return;
 	}

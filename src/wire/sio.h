@@ -19,6 +19,7 @@
 
 #define SIO_NAME_MAX        128 /* bytes of a namespace name */
 #define SIO_ATTACHMENTS_MAX 10
+#define SIO_ASKS_MAX        1000 /* answers that one socket owes */
 
 struct sio_socket;
 
@@ -51,20 +52,36 @@ struct sio_app {
 	 */
 	void (*connect)(void *arg, struct sio_socket *s, struct json_object *auth);
 	/* ack: SIO_NO_ACK, or the id for sio_ack(). */
-	void (*event)(void *arg, struct sio_socket *s, const char *name, const struct sio_args *args,
-	    int64_t ack);
+	void (*event)(void *arg, struct sio_socket *s, const char *name,
+	    const struct sio_args *args, int64_t ack);
 	/*
 	 * The socket is gone, for whatever reason; called exactly once for each
 	 * connect(), also if it was still joining.  s is freed after the return.
 	 * reason: as in the protocol, section 11.3.
 	 */
 	void (*disconnect)(void *arg, struct sio_socket *s, const char *reason);
+	/*
+	 * What the client answered to sio_ask(); args NULL: the answer will not come.
+	 * value is what sio_ask() was given.
+	 */
+	void (*answer)(void *arg, struct sio_socket *s, int64_t value, const struct sio_args *args);
+	/*
+	 * The session moves to another worker.  busy: an ack is owed that only this worker
+	 * can give; sio_idle() is called when it is given.  leave: writes down what arrive()
+	 * needs; s goes without disconnect().  arrive: on the other worker, in place of
+	 * connect(): s has its id, namespace and pending answers; the application takes it
+	 * up with sio_resume(), now or later, or ends it with sio_disconnect().  Until then
+	 * it may send, and nothing comes in.
+	 */
+	bool (*busy)(void *arg, struct sio_socket *s);
+	void (*leave)(void *arg, struct sio_socket *s, struct buf *state);
+	void (*arrive)(void *arg, struct sio_socket *s, const void *state, size_t len);
 };
 
 const char *sio_id(const struct sio_socket *s);        /* the public socket id */
 const char *sio_namespace(const struct sio_socket *s); /* "/" or "/chat" */
 
-void sio_set_user(struct sio_socket *s, void *user);   /* the application's own pointer */
+void sio_set_user(struct sio_socket *s, void *user); /* the application's own pointer */
 void *sio_user(const struct sio_socket *s);
 
 void sio_accept(struct sio_socket *s);
@@ -88,12 +105,15 @@ void sio_send(struct sio_socket *s, struct sio_packet *p); /* shares p */
 void sio_ack(struct sio_socket *s, int64_t ack, const char *args, size_t args_len,
     const struct sio_attachment *att, size_t att_count);
 /*
- * Emits with an ack wanted.  cb runs once: with args, or with NULL when the socket
- * went away first.
+ * Emits with an ack wanted; sio_app.answer() runs once, with args, or with NULL when the
+ * socket went away first.  At most SIO_ASKS_MAX answers may be due: -1 beyond that, or
+ * if the socket is not joined.
  */
-typedef void (*sio_ack_cb)(void *arg, const struct sio_args *args);
-void sio_send_ack(struct sio_socket *s, const char *name, const char *args, size_t args_len,
-    sio_ack_cb cb, void *arg);
+int sio_ask(struct sio_socket *s, const char *name, const char *args, size_t args_len,
+    const struct sio_attachment *att, size_t att_count, int64_t value);
+
+void sio_idle(struct sio_socket *s);   /* sio_app.busy() has become false */
+void sio_resume(struct sio_socket *s); /* after sio_app.arrive() */
 
 /*
  * Leaves the namespace ("41"): disconnect() runs before the return and s is gone.  With

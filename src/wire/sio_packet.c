@@ -12,7 +12,7 @@
 
 #define ACK_DIGITS_MAX 15
 
-static const struct json_limits limits = {.depth = 32, .keys = 10000};
+const struct json_limits sio_json_limits = {.depth = 32, .keys = 10000, .any_text = true};
 
 bool
 sio_name_reserved(const char *event)
@@ -32,6 +32,7 @@ event_name_valid(struct json_object *name)
 	if (json_object_is_type(name, json_type_int) || json_object_is_type(name, json_type_double))
 		return true;
 	return json_object_is_type(name, json_type_string) &&
+	       strlen(json_object_get_string(name)) == (size_t)json_object_get_string_len(name) &&
 	       !sio_name_reserved(json_object_get_string(name));
 }
 
@@ -133,7 +134,7 @@ sio_decode(const char *text, size_t len, struct sio_decoded *d)
 		d->ack = SIO_NO_ACK;
 	if (c.p == c.end)
 		return d->attachments ? -1 : 0; /* attachments of nothing */
-	d->json = json_parse(c.p, (size_t)(c.end - c.p), &limits, &why);
+	d->json = json_parse(c.p, (size_t)(c.end - c.p), &sio_json_limits, &why);
 	if (d->json && shape_valid(d->type, d->json))
 		return 0;
 	json_object_put(d->json);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/json.h"
 #include "wire/frame.h"
 #include "wire/sio.h"
 
@@ -22,6 +23,8 @@ enum sio_type {
 	SIO_BINARY_EVENT,
 	SIO_BINARY_ACK
 };
+
+extern const struct json_limits sio_json_limits;
 
 struct sio_decoded {
 	enum sio_type type;

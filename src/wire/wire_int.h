@@ -6,13 +6,16 @@
 #define PALAVER_WIRE_WIRE_INT_H
 
 #include <libwebsockets.h>
+#include <netinet/in.h>
 
 #include "lib/buf.h"
 #include "lib/loop.h"
 #include "wire/eio.h"
+#include "wire/head.h"
 #include "wire/http.h"
 #include "wire/server.h"
 #include "wire/sio.h"
+#include "wire/ws.h"
 
 /* ---- sio.c ---- */
 
@@ -25,6 +28,8 @@ void sio_server_free(struct sio_server **srv);
 
 /* ---- server.c ---- */
 
+#define ADDRESS_TEXT HTTP_ADDRESS_MAX
+
 struct listener {
 	struct wire *wire;
 	unsigned int tag;
@@ -32,21 +37,44 @@ struct listener {
 	struct listener *prev, *next;
 };
 
-struct conn;
+/* A path that speaks Engine.IO. */
+struct endpoint {
+	struct wire *wire;
+	unsigned int index;
+	char *path;
+	struct eio_server *eio;
+};
+#define ENDPOINTS_MAX 2
+
+struct relay;
 struct wire {
 	struct wire_opts opts;
 	struct wire_app app;
-	char *sio_path, *web_root;
+	char *web_root, *origins;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
-	struct eio_server *eio;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int endpoint_count;
 	struct sio_server *sio;
+	struct relay *relay;
 	struct listener *listeners;
 	struct conn *conns;
-	bool paused;   /* at max_connections */
+	bool paused; /* at max_connections */
 	bool draining;
 	struct wire_stats stats;
 };
+
+/* ---- conn.c ---- */
+
+enum conn_state {
+	CONN_HEAD,    /* waits for a request's head, or is in it */
+	CONN_BODY,    /* is in its body */
+	CONN_ANSWER,  /* the request is with the application, or its answer is going out */
+	CONN_SHAKING, /* a WebSocket handshake that another worker decides */
+	CONN_WS
+};
+
+struct upgrade; /* eio_http.c: a WebSocket that is not yet a session's transport */
 
 /*
  * One TCP connection.  It begins as HTTP, carries one request after another, and may
@@ -54,25 +82,43 @@ struct wire {
  */
 struct conn {
 	struct wire *wire;
-	struct lws *wsi; /* NULL: gone, only a request that is not answered keeps the memory */
-	char address[48];
-	/* HTTP */
-	struct http_req *req; /* under way */
-	struct buf reply;     /* waiting for WRITEABLE */
-	bool reply_ends;      /* close after it */
-	/* WebSocket */
-	struct eio_session *session;
-	struct buf message;   /* fragments so far */
-	bool message_binary;
-	struct loop_task flush;
-	bool closing;         /* send what waits, then close_code, then go */
-	bool abort;           /* go now */
+	struct lws *wsi;
+	enum conn_state state;
+	bool reply_ends; /* close after the answer */
+	bool closing;    /* send what waits, then close_code, then go */
+	bool abort;      /* go now */
+	bool stopped;    /* input waits in `in` */
+	bool resuming;   /* at the end of the turn */
 	int close_code;
+	struct buf in;    /* read and not yet used */
+	struct buf reply; /* answer; reply_sent bytes of it are out */
+	size_t reply_sent;
+	struct http_req *req; /* under way */
+	ev_timer deadline;    /* of the head, the body, the answer or idleness */
+	/* WebSocket */
+	struct ws_reader reader;
+	struct eio_session *session;
+	struct upgrade *upgrade;
+	struct buf control; /* pongs that wait */
+	struct loop_task flush;
+	struct in6_addr address; /* IPv4 as mapped */
 	struct conn *prev, *next;
 };
 
+extern const struct lws_protocols conn_protocols[];
+extern const struct eio_transport conn_transport; /* its conn is a struct conn */
+
+struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa);
 void conn_want_write(struct conn *c);
-void conn_flush(void *conn); /* the loop_task of a WebSocket that has something to send */
+void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
+/* The handshake is accepted: 101, and frames from now on. */
+void conn_become_ws(struct conn *c, const char *headers);
+void conn_stop_reading(struct conn *c);
+/* Closes a WebSocket after what waits; code 0: without a status. */
+void conn_close_ws(struct conn *c, int code);
+void conn_send_text(struct conn *c, const char *packet); /* a WebSocket without session */
+/* The answer is in c->reply. */
+void conn_answered(struct conn *c);
 
 /* ---- accept.c ---- */
 
@@ -81,20 +127,79 @@ void listeners_close(struct wire *w);
 
 /* ---- http.c ---- */
 
-/*
- * Begins the request whose headers are there.  complete_r: no body will come.
- * NULL: refused; the answer is in c->reply.
- */
-struct http_req *http_req_begin(struct conn *c, const char *uri, bool *complete_r);
-/* false: too large or too late; the answer is in c->reply. */
-bool http_req_body(struct http_req *r, const void *data, size_t len);
-void http_req_complete(struct http_req *r); /* hands it to the application, a file, or 404 */
-void http_req_gone(struct http_req *r);     /* the connection is gone */
-/* A query parameter of the request line of wsi, decoded; false: absent. */
-bool http_query_of(struct lws *wsi, const char *name, char *dst, size_t size);
-/* Puts a finished answer into c->reply.  headers may be NULL. */
-void http_put_reply(struct conn *c, int status, const char *type, const char *headers,
-    const char *request_id, const void *body, size_t len);
+/* text is the head's; it is copied. */
+struct http_req *http_req_new(
+    struct conn *c, const struct http_head *h, const char *text, size_t len);
+void http_req_free(struct http_req *r);
+/* What to do with a request when its head is there; false: it is answered already. */
+bool http_req_begin(struct http_req *r);
+void http_req_body(struct http_req *r, const void *data, size_t len);
+size_t http_req_missing(const struct http_req *r); /* bytes of the body */
+void http_req_complete(struct http_req *r);        /* hands it to whom it is for */
+void http_req_gone(struct http_req *r);            /* the connection is gone */
+/* Refuses what is not a request, or not one that we take; the connection ends after it. */
+void http_refuse(struct conn *c, int status, const char *code);
+/* Puts a finished answer into c->reply.  r, headers may be NULL. */
+void http_put_reply(struct conn *c, const struct http_req *r, int status, const char *type,
+    const char *headers, const void *body, size_t len);
+bool http_is_upgrade(const struct http_req *r);
+const char *http_raw_query(const struct http_req *r, size_t *len_r);
+struct conn *http_conn(const struct http_req *r);
+/* A pointer of whoever answers it. */
+void http_set_user(struct http_req *r, void *user);
+void *http_user(const struct http_req *r);
+
+/* ---- origin.c ---- */
+
+bool origin_allowed(const struct wire *w, const struct http_req *r);
+/* Appends the CORS header lines of an answer to r. */
+void origin_put_headers(struct buf *b, const struct wire *w, const struct http_req *r);
+/* Answers a preflight; false: r is none, or its origin is not allowed. */
+bool origin_preflight(struct http_req *r, const struct wire *w);
+
+/* ---- eio_http.c ---- */
+
+enum poll_kind {
+	POLL_GET = 1,
+	POLL_POST,
+	POLL_METHOD,  /* one that polling does not have */
+	POLL_MISMATCH /* for another transport or protocol revision */
+};
+
+struct endpoint *endpoint_of(struct wire *w, const char *path);
+/* A request whose syntax is right, of this worker or relayed. */
+void endpoint_serve(struct endpoint *ep, enum poll_kind kind, const char *sid,
+    struct eio_request *rq, const char *body, size_t len, bool octets);
+void eio_http_body_begins(struct endpoint *ep, struct http_req *r);
+void eio_http_request(struct endpoint *ep, struct http_req *r);
+void eio_http_upgrade(struct endpoint *ep, struct http_req *r);
+/* A packet on a WebSocket that is not yet a transport; false: nothing more is read. */
+bool upgrade_input(struct conn *c, const char *data, size_t len, bool binary);
+void upgrade_gone(struct conn *c); /* the connection is gone, or closing */
+/* What relay.c tells of a WebSocket whose session is another worker's. */
+void upgrade_decided(struct upgrade *u, enum eio_error err);
+void upgrade_cut(struct upgrade *u);
+void upgrade_state(struct upgrade *u, const void *state, size_t len);
+
+/* ---- relay.c ---- */
+
+struct relay *relay_new(struct wire *w);
+void relay_free(struct relay **r);
+void relay_told(struct relay *r, unsigned int from, const void *data, size_t len);
+void relay_peer(struct relay *r, unsigned int slot, bool up);
+/* A request to a session of another worker; r is answered, or goes, by itself. */
+void relay_post_begin(
+    struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid, struct http_req *r);
+void relay_request(struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid,
+    struct http_req *r, enum poll_kind kind, bool octets);
+/* A WebSocket for a session of another worker. */
+struct relay_link;
+struct relay_link *relay_link_new(
+    struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid, struct upgrade *u);
+void relay_link_probe(struct relay_link *l);
+void relay_link_take(struct relay_link *l);
+void relay_link_free(struct relay_link **l, bool tell);
+void relay_ended(void *endpoint, const char *sid); /* eio_on_foreign_end */
 
 /* ---- static.c ---- */
 

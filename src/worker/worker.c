@@ -44,11 +44,20 @@ fill_wire_opts(struct wire_opts *o, const struct child *ch)
 	memset(o, 0, sizeof(*o));
 	o->ping_interval = c->socketio_ping_interval;
 	o->ping_timeout = c->socketio_ping_timeout;
+	o->upgrade_timeout = c->socketio_upgrade_timeout;
 	o->connect_timeout = c->socketio_connect_timeout;
 	o->max_payload = (size_t)c->socketio_max_payload;
 	o->max_queue = (size_t)c->socketio_max_queue;
+	o->max_packets = (unsigned int)c->socketio_max_packets;
+	o->max_url = (size_t)c->http_max_url;
+	o->max_head = (size_t)c->http_max_head;
 	o->max_body = (size_t)c->http_max_body;
+	o->head_timeout = c->http_head_timeout;
 	o->body_timeout = c->http_body_timeout;
+	o->idle_timeout = c->http_idle_timeout;
+	o->write_timeout = c->http_write_timeout;
+	o->origins = c->http_origins;
+	o->origins_credentials = !strchr(c->http_origins, '*');
 	o->max_connections = (size_t)c->http_max_connections;
 	o->sio_path = "/socket.io/";
 	o->web_root = c->http_web_root;
@@ -69,6 +78,48 @@ open_journal(struct worker *w, const struct conf *c)
 		fatal(EX_TEMPFAIL, "worker.no_journal", "dir=%s err=%s", log_quote(dir),
 		    error_code(err));
 	free(dir);
+}
+
+/* ---- the bus: events are chat's, what workers tell each other is wire's ---- */
+
+static void
+on_bus_event(void *arg, struct event *ev)
+{
+	chat_bus_handler.event(((struct worker *)arg)->chat, ev);
+}
+
+static void
+on_bus_cast(
+    void *arg, const char *conversation, const char *sender, const char *payload, size_t len)
+{
+	chat_bus_handler.cast(((struct worker *)arg)->chat, conversation, sender, payload, len);
+}
+
+static void
+on_bus_state(void *arg, bool up)
+{
+	chat_bus_handler.state(((struct worker *)arg)->chat, up);
+}
+
+static void
+on_bus_told(void *arg, unsigned int from, const void *data, size_t len)
+{
+	wire_told(((struct worker *)arg)->wire, from, data, len);
+}
+
+static void
+on_bus_peer(void *arg, unsigned int slot, bool up)
+{
+	wire_peer(((struct worker *)arg)->wire, slot, up);
+}
+
+static const struct bus_handler bus_handler = {
+    on_bus_event, on_bus_cast, on_bus_state, on_bus_told, on_bus_peer};
+
+static void
+tell_peer(void *arg, unsigned int slot, const void *data, size_t len)
+{
+	bus_tell(((struct worker *)arg)->bus, slot, data, len);
 }
 
 static void
@@ -92,10 +143,11 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	chat_opts.key = key;
 	chat_opts.key_len = key_len;
 	w->chat = chat_new(&chat_opts, w->store, w->journal);
-	w->bus = bus_local_new(&chat_bus_handler, w->chat);
+	w->bus = bus_local_new(&bus_handler, w);
 	chat_set_bus(w->chat, w->bus);
 	w->api = api_new(w->chat);
 	app.arg = w->api;
+	app.peers = (struct wire_peers){tell_peer, w};
 	fill_wire_opts(&wire_opts, w->child);
 	w->wire = wire_new(&wire_opts, &app);
 	chat_replay(w->chat);

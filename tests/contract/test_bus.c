@@ -158,7 +158,8 @@ on_state(void *arg, bool up)
 		s->downs++;
 }
 
-static const struct bus_handler handler = {on_event, on_cast, on_state};
+static const struct bus_handler handler = {
+    .event = on_event, .cast = on_cast, .state = on_state};
 
 static int
 setup(void **state)

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * conn: one TCP connection, from bytes to requests and messages and back.  Loop thread.
+ *
+ * libwebsockets has the socket, TLS, the event loop and what the socket did not take;
+ * it hands us the bytes as they come (its "raw" role).  HTTP and WebSocket are read by
+ * head.c and ws.c, because what libwebsockets lets pass (bare LF, two lengths, frames
+ * without mask, HTTP/2 by Upgrade) cannot be seen through its callbacks.
+ *
+ * Everything that waits for a client leaves in one write at the end of the turn.
+ *
+ * No timer of libwebsockets is used for a connection (they are linear lists);
+ * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
+ * answer, or of idleness; only a request that is with the application has none.
+ */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "wire/wire_int.h"
+
+#define GATHER_MAX  (128 * 1024)
+#define REPLY_CHUNK (64 * 1024)
+#define PONGS_MAX   4096 /* bytes of pongs that may wait for a client */
+
+static uint8_t gather[GATHER_MAX];
+
+/* ---- deadlines ---- */
+
+static void
+deadline_in(struct conn *c, int64_t ms)
+{
+	ev_timer_stop(loop_ev(), &c->deadline);
+	if (ms < 0)
+		return;
+	ev_timer_set(&c->deadline, (double)ms / 1000.0, 0);
+	ev_timer_start(loop_ev(), &c->deadline);
+}
+
+/*
+ * A peer that does not read never becomes writable, so WRITEABLE would not come: the
+ * shut socket is, at once.  No linger: the kernel does not keep the unsent bytes either.
+ */
+static void
+conn_cut(struct conn *c)
+{
+	const struct linger none = {.l_onoff = 1, .l_linger = 0};
+	int fd = lws_get_socket_fd(c->wsi);
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	shutdown(fd, SHUT_RDWR);
+}
+
+static void
+conn_abort(struct conn *c)
+{
+	c->abort = true;
+	conn_cut(c);
+	conn_want_write(c);
+}
+
+static void
+late(struct ev_loop *l, ev_timer *t, int revents)
+{
+	struct conn *c = t->data;
+
+	(void)l, (void)revents;
+	if (c->state == CONN_BODY || (c->state == CONN_HEAD && c->in.len)) {
+		c->in.len = 0;
+		http_refuse(c, 408, "timeout");
+	} else {
+		conn_abort(c); /* idle, or does not take its answer */
+	}
+}
+
+/* ---- writing ---- */
+
+void
+conn_want_write(struct conn *c)
+{
+	lws_callback_on_writable(c->wsi);
+}
+
+static int
+write_bytes(struct conn *c, uint8_t *data, size_t len)
+{
+	c->wire->stats.writes++;
+	return lws_write(c->wsi, data, len, LWS_WRITE_RAW) < 0 ? -1 : 0;
+}
+
+/* A Close frame: with a status, or empty (the client sees 1005). */
+static void
+write_close_frame(struct conn *c)
+{
+	uint8_t frame[4] = {0x88, 0};
+	size_t len = 2;
+
+	if (c->close_code) {
+		frame[1] = 2;
+		frame[2] = (uint8_t)(c->close_code >> 8);
+		frame[3] = (uint8_t)c->close_code;
+		len = 4;
+	}
+	write_bytes(c, frame, len);
+}
+
+/* Pongs and the packets of a WebSocket that is no transport yet go first. */
+static size_t
+gather_some(struct conn *c, size_t *frames_r)
+{
+	size_t n = 0;
+
+	*frames_r = 0;
+	if (c->control.len) {
+		n = c->control.len;
+		memcpy(gather, c->control.data, n);
+		buf_fini(&c->control);
+	}
+	if (c->session)
+		n += eio_gather(c->session, gather + n, sizeof(gather) - n, frames_r);
+	return n;
+}
+
+/* Sends what waits; -1: the connection is to be closed (only from a callback of lws). */
+static int
+ws_write(struct conn *c, bool in_callback)
+{
+	size_t n, frames;
+
+	if ((c->abort || c->closing) && !in_callback) {
+		conn_want_write(c);
+		return 0;
+	}
+	if (c->abort)
+		return -1;
+	while (!lws_partial_buffered(c->wsi) && (n = gather_some(c, &frames)) > 0) {
+		c->wire->stats.frames_out += frames;
+		if (write_bytes(c, gather, n) < 0) {
+			c->abort = true;
+			conn_want_write(c);
+			return in_callback ? -1 : 0;
+		}
+	}
+	if (lws_partial_buffered(c->wsi)) {
+		conn_want_write(c);
+		return 0;
+	}
+	if (c->closing) {
+		write_close_frame(c);
+		return -1;
+	}
+	return 0;
+}
+
+static void
+transport_flush(void *conn)
+{
+	struct conn *c = conn;
+
+	loop_defer(&c->flush);
+}
+
+static void
+transport_close(void *conn, int code, bool now)
+{
+	struct conn *c = conn;
+
+	c->closing = true;
+	c->close_code = code;
+	c->abort = c->abort || now;
+	conn_want_write(c);
+	if (now)
+		conn_cut(c);
+}
+
+/* Later: the session is not ours yet while it arrives. */
+static void
+transport_resume(void *conn)
+{
+	struct conn *c = conn;
+
+	c->resuming = c->stopped;
+	loop_defer(&c->flush);
+}
+
+const struct eio_transport conn_transport = {transport_flush, transport_close, transport_resume};
+
+void
+conn_close_ws(struct conn *c, int code)
+{
+	transport_close(c, code, false);
+}
+
+void
+conn_send_text(struct conn *c, const char *packet)
+{
+	struct frame *f = frame_new(packet, strlen(packet), false);
+
+	buf_append(&c->control, f->data, f->len);
+	frame_unref(&f);
+	loop_defer(&c->flush);
+}
+
+/* ---- HTTP ---- */
+
+static int read_input(struct conn *c);
+
+/* The answer is out: the next request. */
+static int
+http_next(struct conn *c)
+{
+	buf_fini(&c->reply);
+	c->reply_sent = 0;
+	if (c->reply_ends || c->wire->draining)
+		return -1;
+	c->state = CONN_HEAD;
+	deadline_in(c, c->in.len ? c->wire->opts.head_timeout : c->wire->opts.idle_timeout);
+	return read_input(c);
+}
+
+static int
+http_write(struct conn *c)
+{
+	if (c->abort)
+		return -1;
+	if (!c->reply.len)
+		return 0;
+	while (c->reply_sent < c->reply.len && !lws_partial_buffered(c->wsi)) {
+		size_t n = c->reply.len - c->reply_sent;
+
+		if (n > REPLY_CHUNK)
+			n = REPLY_CHUNK;
+		if (write_bytes(c, c->reply.data + c->reply_sent, n) < 0)
+			return -1;
+		c->reply_sent += n;
+	}
+	if (!lws_partial_buffered(c->wsi))
+		return http_next(c);
+	deadline_in(c, c->wire->opts.write_timeout);
+	conn_want_write(c);
+	return 0;
+}
+
+void
+conn_answered(struct conn *c)
+{
+	if (c->state == CONN_BODY)
+		c->reply_ends = true; /* the rest of the body is not wanted */
+	c->state = CONN_ANSWER;
+	deadline_in(c, c->wire->opts.write_timeout);
+	loop_defer(&c->flush);
+}
+
+static void
+http_flush_task(struct conn *c)
+{
+	if (c->reply_ends || c->wire->draining || c->abort) /* it may have to be closed */
+		conn_want_write(c);
+	else if (http_write(c) < 0)
+		conn_abort(c);
+}
+
+/* A head, or a part of it, is in c->in.  -1: close. */
+static int
+read_head(struct conn *c)
+{
+	const struct wire_opts *o = &c->wire->opts;
+	const struct head_limits limits = {o->max_url, o->max_head};
+	struct head_fault fault;
+	struct http_head h;
+	long n = http_head_parse((char *)c->in.data, c->in.len, &limits, &h, &fault);
+
+	if (n < 0) {
+		c->in.len = 0;
+		http_refuse(c, fault.status, fault.code);
+		return 0;
+	}
+	if (n == 0)
+		return 0;
+	c->reply_ends = !h.keep_alive;
+	c->req = http_req_new(c, &h, (char *)c->in.data, (size_t)n);
+	buf_drop(&c->in, (size_t)n);
+	c->state = CONN_BODY;
+	if (http_req_begin(c->req))
+		deadline_in(c, o->body_timeout);
+	return 0;
+}
+
+static void
+read_body(struct conn *c)
+{
+	size_t n = http_req_missing(c->req);
+
+	if (n > c->in.len)
+		n = c->in.len;
+	http_req_body(c->req, c->in.data, n);
+	buf_drop(&c->in, n);
+	if (!c->req || http_req_missing(c->req))
+		return;
+	c->state = CONN_ANSWER;
+	deadline_in(c, -1);
+	http_req_complete(c->req);
+}
+
+static void resume_reading(struct conn *c);
+
+/* Uses what is in c->in, as far as it goes. */
+static int
+read_input(struct conn *c)
+{
+	size_t before;
+
+	do {
+		before = c->in.len;
+		if (c->state == CONN_HEAD && before) {
+			if (read_head(c) < 0)
+				return -1;
+		}
+		if (c->state == CONN_BODY && c->req)
+			read_body(c);
+	} while (c->state == CONN_HEAD && c->in.len && c->in.len < before);
+	if (!c->in.len)
+		buf_fini(&c->in);
+	if (c->state != CONN_WS || !c->in.len || c->stopped)
+		return 0;
+	resume_reading(c);
+	return 0;
+}
+
+static int
+http_received(struct conn *c, const uint8_t *data, size_t len)
+{
+	size_t room = c->wire->opts.max_head + (c->state == CONN_BODY ? len : 0);
+
+	if (c->reply_ends && c->state == CONN_ANSWER)
+		return 0; /* not wanted any more */
+	if (c->state == CONN_HEAD && !c->in.len)
+		deadline_in(c, c->wire->opts.head_timeout);
+	if (c->state != CONN_BODY && c->state != CONN_HEAD && c->in.len + len > room)
+		return -1; /* far ahead of its answers */
+	buf_append(&c->in, data, len);
+	return read_input(c);
+}
+
+/* ---- WebSocket ---- */
+
+static bool
+on_message(void *arg, const char *data, size_t len, bool binary)
+{
+	struct conn *c = arg;
+
+	c->wire->stats.frames_in++;
+	if (!c->session)
+		return upgrade_input(c, data, len, binary);
+	eio_input(c->session, data, len, binary);
+	return !c->closing;
+}
+
+static bool
+on_ping(void *arg, const uint8_t *data, size_t len)
+{
+	struct conn *c = arg;
+
+	if (c->control.len + len + 2 > PONGS_MAX)
+		return false;
+	buf_putc(&c->control, (char)0x8a);
+	buf_putc(&c->control, (char)len);
+	buf_append(&c->control, data, len);
+	loop_defer(&c->flush);
+	return true;
+}
+
+static bool
+on_close(void *arg, int code)
+{
+	struct conn *c = arg;
+
+	conn_close_ws(c, code);
+	if (c->session)
+		eio_transport_gone(c->session, "transport close");
+	c->session = NULL;
+	upgrade_gone(c);
+	return false;
+}
+
+/* A violation below Engine.IO. */
+static int
+ws_fail(struct conn *c, int code)
+{
+	c->wire->stats.protocol_errors++;
+	c->close_code = code;
+	write_close_frame(c);
+	return -1;
+}
+
+static int
+ws_read(struct conn *c, uint8_t *data, size_t len)
+{
+	static const struct ws_handler handler = {on_message, on_ping, on_close};
+	size_t used = 0;
+	int code;
+
+	if (c->closing)
+		return 0;
+	if (!c->stopped) {
+		code =
+		    ws_feed(&c->reader, data, len, c->wire->opts.max_payload, &used, &handler, c);
+		if (code)
+			return ws_fail(c, code);
+	}
+	if (c->stopped && used < len)
+		buf_append(&c->in, data + used, len - used);
+	return c->in.len > c->wire->opts.max_payload + 64 ? -1 : 0;
+}
+
+void
+conn_become_ws(struct conn *c, const char *headers)
+{
+	deadline_in(c, -1);
+	c->state = CONN_WS;
+	http_req_free(c->req);
+	c->req = NULL;
+	buf_puts(&c->control, headers);
+	loop_defer(&c->flush);
+}
+
+void
+conn_stop_reading(struct conn *c)
+{
+	c->stopped = true;
+}
+
+static void
+resume_reading(struct conn *c)
+{
+	struct buf rest = c->in;
+
+	c->resuming = c->stopped = false;
+	buf_init(&c->in);
+	if (rest.len && ws_read(c, rest.data, rest.len) < 0)
+		conn_abort(c);
+	buf_fini(&rest);
+}
+
+/* ---- the end of a connection ---- */
+
+static void
+conn_gone(struct conn *c)
+{
+	struct wire *w = c->wire;
+	struct http_req *r = c->req;
+
+	c->req = NULL;
+	if (r)
+		http_req_gone(r);
+	if (c->session)
+		eio_transport_gone(c->session, "transport close");
+	upgrade_gone(c);
+	loop_cancel(&c->flush);
+	ev_timer_stop(loop_ev(), &c->deadline);
+	DL_DELETE(w->conns, c);
+	buf_fini(&c->in);
+	buf_fini(&c->reply);
+	buf_fini(&c->control);
+	ws_reader_fini(&c->reader);
+	free(c);
+	w->stats.connections--;
+	if (w->stats.connections < w->opts.max_connections && !w->draining)
+		listeners_pause(w, false);
+}
+
+/* ---- life ---- */
+
+static void
+task(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->state != CONN_WS) {
+		http_flush_task(c);
+		return;
+	}
+	if (c->resuming)
+		resume_reading(c);
+	ws_write(c, false);
+}
+
+static int
+callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	struct conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+
+	(void)user;
+	if (!c)
+		return 0;
+	switch (reason) {
+	case LWS_CALLBACK_RAW_RX:
+		if (c->abort)
+			return -1;
+		return c->state == CONN_WS ? ws_read(c, in, len) : http_received(c, in, len);
+	case LWS_CALLBACK_RAW_WRITEABLE:
+		return c->state == CONN_WS ? ws_write(c, true) : http_write(c);
+	case LWS_CALLBACK_WSI_DESTROY:
+		lws_set_opaque_user_data(wsi, NULL);
+		conn_gone(c);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+const struct lws_protocols conn_protocols[] = {
+    {.name = "palaver", .callback = callback}, {.name = NULL}};
+
+void
+conn_address(const struct conn *c, char dst[ADDRESS_TEXT])
+{
+	if (IN6_IS_ADDR_V4MAPPED(&c->address))
+		inet_ntop(AF_INET, &c->address.s6_addr[12], dst, ADDRESS_TEXT);
+	else
+		inet_ntop(AF_INET6, &c->address, dst, ADDRESS_TEXT);
+}
+
+static void
+take_address(struct conn *c, const struct sockaddr_storage *sa)
+{
+	if (sa->ss_family == AF_INET6) {
+		c->address = ((const struct sockaddr_in6 *)sa)->sin6_addr;
+		return;
+	}
+	c->address.s6_addr[10] = c->address.s6_addr[11] = 0xff;
+	memcpy(&c->address.s6_addr[12], &((const struct sockaddr_in *)sa)->sin_addr, 4);
+}
+
+/* NULL: libwebsockets did not want it, and has closed fd. */
+struct conn *
+conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+	lws_sock_file_fd_type sock;
+
+	c->wire = w;
+	c->flush.run = task;
+	c->flush.arg = c;
+	take_address(c, sa);
+	sock.sockfd = fd;
+	c->wsi = lws_adopt_descriptor_vhost(
+	    w->vhost, LWS_ADOPT_SOCKET, sock, conn_protocols[0].name, NULL);
+	if (!c->wsi) {
+		free(c);
+		return NULL;
+	}
+	lws_set_opaque_user_data(c->wsi, c);
+	ev_timer_init(&c->deadline, late, 0, 0);
+	c->deadline.data = c;
+	deadline_in(c, w->opts.head_timeout);
+	DL_APPEND(w->conns, c);
+	return c;
+}
