@@ -20,6 +20,11 @@
 struct json_limits {
 	unsigned int depth; /* nested arrays and objects */
 	unsigned int keys;  /* members of all objects together */
+	/*
+	 * Strings that are not keys may have \u0000 (so they have a length) and lone
+	 * surrogates (json-c makes U+FFFD of each).
+	 */
+	bool any_text;
 };
 
 extern const struct json_limits json_default_limits; /* depth 16, keys 1000 */

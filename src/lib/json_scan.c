@@ -16,6 +16,7 @@ struct scan {
 	const unsigned char *start, *p, *end;
 	const struct json_limits *limits;
 	unsigned int keys;
+	bool any_text; /* in the string at hand */
 };
 
 static const char *scan_value(struct scan *s, unsigned int depth);
@@ -101,6 +102,8 @@ scan_unicode_escape(struct scan *s)
 
 	if (v < 0)
 		return "bad \\u escape";
+	if (s->any_text)
+		return NULL;
 	if (v == 0)
 		return "\\u0000 is not accepted";
 	if (v >= 0xdc00 && v <= 0xdfff)
@@ -226,6 +229,7 @@ scan_key(struct scan *s)
 		return "expected a key";
 	if (++s->keys > s->limits->keys)
 		return "too many keys";
+	s->any_text = false;
 	why = scan_string(s);
 	if (why)
 		return why;
@@ -288,6 +292,7 @@ scan_value(struct scan *s, unsigned int depth)
 		why = scan_container(s, ']', depth);
 		break;
 	case '"':
+		s->any_text = s->limits->any_text;
 		why = scan_string(s);
 		break;
 	case 't':
