@@ -167,7 +167,7 @@ on_event(
 {
 	struct api_socket *as = sio_user(s);
 	struct socket_call *call = xcalloc(1, sizeof(*call));
-	struct json_object *body = json_object_array_get_idx(args->json, 1);
+	struct json_object *body = json_object_array_get_idx(sio_args_json(args), 0);
 
 	(void)arg;
 	call->socket = as;

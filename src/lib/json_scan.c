@@ -57,13 +57,43 @@ utf8_valid(const void *data, size_t len)
 	const unsigned char *p = data, *end = p + len;
 
 	while (p < end) {
-		size_t n = utf8_length(p, end);
+		uint64_t v = 0;
+		size_t n;
 
+		if (end - p >= 8)
+			memcpy(&v, p, 8);
+		if (end - p >= 8 && !(v & UINT64_C(0x8080808080808080))) {
+			p += 8;
+			continue;
+		}
+		n = utf8_length(p, end);
 		if (!n)
 			return false;
 		p += n;
 	}
 	return true;
+}
+
+/*
+ * How many of the bytes from p on are plain: printable ASCII, no quote, no backslash.
+ * Eight at a time (Mycroft's test); it may stop early.
+ */
+static size_t
+plain_length(const unsigned char *p, const unsigned char *end)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+	const unsigned char *from = p;
+
+	for (; end - p >= 8; p += 8) {
+		uint64_t v, quote, slash;
+
+		memcpy(&v, p, 8);
+		quote = v ^ ones * '"';
+		slash = v ^ ones * '\\';
+		if ((v | (v - ones * 0x20) | (quote - ones) | (slash - ones)) & high)
+			break;
+	}
+	return (size_t)(p - from);
 }
 
 static void
@@ -124,8 +154,12 @@ scan_string(struct scan *s)
 	s->p++;
 	while (s->p < s->end) {
 		const char *why;
-		size_t n;
+		size_t n = plain_length(s->p, s->end);
 
+		if (n) {
+			s->p += n;
+			continue;
+		}
 		if (*s->p == '"') {
 			s->p++;
 			return NULL;

@@ -474,6 +474,7 @@ conn_gone(struct conn *c)
 
 /* ---- life ---- */
 
+/* At the end of the turn, for what others caused. */
 static void
 task(void *arg)
 {
@@ -488,6 +489,24 @@ task(void *arg)
 	ws_write(c, false);
 }
 
+/*
+ * What a connection's own input caused is sent at once, while its socket is at hand in
+ * the processor's caches (an ack costs a fifth less so than at the end of the turn).
+ */
+static int
+received(struct conn *c, uint8_t *data, size_t len)
+{
+	int err;
+
+	if (c->abort)
+		return -1;
+	err = c->state == CONN_WS ? ws_read(c, data, len) : http_received(c, data, len);
+	if (err || !c->flush.queued || c->resuming)
+		return err;
+	loop_cancel(&c->flush);
+	return c->state == CONN_WS ? ws_write(c, true) : http_write(c);
+}
+
 static int
 callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
@@ -498,9 +517,7 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 		return 0;
 	switch (reason) {
 	case LWS_CALLBACK_RAW_RX:
-		if (c->abort)
-			return -1;
-		return c->state == CONN_WS ? ws_read(c, in, len) : http_received(c, in, len);
+		return received(c, in, len);
 	case LWS_CALLBACK_RAW_WRITEABLE:
 		return c->state == CONN_WS ? ws_write(c, true) : http_write(c);
 	case LWS_CALLBACK_WSI_DESTROY:

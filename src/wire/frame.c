@@ -13,7 +13,7 @@
 #define BINARY 0x02
 
 struct frame *
-frame_new(const void *payload, size_t len, bool binary)
+frame_alloc(size_t len, bool binary)
 {
 	unsigned int header = len < 126 ? 2 : len < 65536 ? 4 : 10;
 	struct frame *f = xmalloc(sizeof(*f) + header + len);
@@ -26,8 +26,16 @@ frame_new(const void *payload, size_t len, bool binary)
 	f->data[1] = (unsigned char)(header == 2 ? len : header == 4 ? 126 : 127);
 	for (unsigned int i = 2; i < header; i++)
 		f->data[i] = (unsigned char)((uint64_t)len >> (8 * (header - 1 - i)));
+	return f;
+}
+
+struct frame *
+frame_new(const void *payload, size_t len, bool binary)
+{
+	struct frame *f = frame_alloc(len, binary);
+
 	if (len)
-		memcpy(f->data + header, payload, len);
+		memcpy(f->data + f->header, payload, len);
 	return f;
 }
 

@@ -21,6 +21,7 @@ struct frame {
 
 /* One frame around an Engine.IO packet (text, with its type character) or bare binary. */
 struct frame *frame_new(const void *payload, size_t len, bool binary);
+struct frame *frame_alloc(size_t len, bool binary); /* the payload is to be written */
 struct frame *frame_ref(struct frame *f);
 void frame_unref(struct frame **f);
 

@@ -113,13 +113,31 @@ send_packet(struct sio_conn *c, struct sio_packet *p)
 
 /* Encodes, sends and forgets. */
 static void
-send_one(struct sio_conn *c, enum sio_type type, const char *nsp, int64_t ack, const char *json,
-    size_t len, const struct sio_attachment *att, size_t att_count)
+send_parts(struct sio_conn *c, const struct sio_parts *parts, const struct sio_attachment *att)
 {
-	struct sio_packet *p = sio_encode(type, nsp, ack, json, len, att, att_count);
+	struct sio_packet *p;
+	struct frame *f;
 
-	send_packet(c, p);
-	sio_packet_unref(&p);
+	if (!c->session)
+		return;
+	if (parts->attachments) {
+		p = sio_packet_new(parts, att);
+		send_packet(c, p);
+		sio_packet_unref(&p);
+	} else {
+		f = sio_encode(parts);
+		eio_send(c->session, f);
+		frame_unref(&f);
+	}
+}
+
+static void
+send_json(struct sio_conn *c, enum sio_type type, const char *nsp, const char *json, size_t len)
+{
+	struct sio_parts parts = {
+	    .type = type, .nsp = nsp, .ack = SIO_NO_ACK, .json = json, .json_len = len};
+
+	send_parts(c, &parts, NULL);
 }
 
 /* A violation of the protocol: the whole connection goes. */
@@ -178,8 +196,9 @@ static void
 on_connect(struct sio_conn *c, const struct sio_decoded *d)
 {
 	struct sio_server *srv = c->server;
-	struct json_object *empty = NULL;
+	struct json_object *auth;
 	struct sio_socket *s;
+	const char *why;
 
 	if (find_socket(c, d->nsp)) {
 		violation(c, "second CONNECT for a namespace");
@@ -189,27 +208,28 @@ on_connect(struct sio_conn *c, const struct sio_decoded *d)
 	if (!srv->app->namespace_known(srv->arg, d->nsp)) {
 		static const char json[] = "{\"message\":\"Invalid namespace\"}";
 
-		send_one(c, SIO_CONNECT_ERROR, d->nsp, SIO_NO_ACK, json, sizeof(json) - 1, NULL, 0);
+		send_json(c, SIO_CONNECT_ERROR, d->nsp, json, sizeof(json) - 1);
 		return;
 	}
 	s = sio_socket_new(c, d->nsp);
 	random_token(s->id, SIO_ID_BYTES);
-	if (!d->json)
-		empty = json_object_new_object();
-	srv->app->connect(srv->arg, s, d->json ? d->json : empty);
-	json_object_put(empty);
+	auth = d->json ? json_parse(d->json, d->json_len, &sio_json_limits, &why)
+		       : json_object_new_object();
+	srv->app->connect(srv->arg, s, auth);
+	json_object_put(auth);
 }
 
 static void
 on_event(struct sio_socket *s, const struct sio_decoded *d, const struct sio_args *args)
 {
 	struct sio_server *srv = s->conn->server;
-	struct json_object *name;
+	char *name;
 
 	if (!d->json)
 		return;
-	name = json_object_array_get_idx(d->json, 0);
-	srv->app->event(srv->arg, s, json_object_get_string(name), args, d->ack);
+	name = sio_name_text(d->name, d->name_len);
+	srv->app->event(srv->arg, s, name, args, d->ack);
+	free(name);
 }
 
 static void
@@ -227,9 +247,30 @@ on_ack(struct sio_socket *s, const struct sio_decoded *d, const struct sio_args 
 	srv->app->answer(srv->arg, s, value, args);
 }
 
-static void
-dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_args *args)
+struct json_object *
+sio_args_json(const struct sio_args *args)
 {
+	const char *why;
+	struct buf b;
+
+	if (*args->parsed)
+		return *args->parsed;
+	buf_init(&b);
+	buf_putc(&b, '[');
+	buf_append(&b, args->text, args->len);
+	buf_putc(&b, ']');
+	*args->parsed = json_parse((const char *)b.data, b.len, &sio_json_limits, &why);
+	buf_fini(&b);
+	return *args->parsed;
+}
+
+/* Hands a packet to its socket; att: of a binary one. */
+static void
+dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_attachment *att,
+    size_t att_count)
+{
+	struct json_object *parsed = NULL;
+	struct sio_args args = {d->args, d->args_len, att, att_count, &parsed};
 	struct sio_socket *s;
 
 	if (d->type == SIO_CONNECT) {
@@ -250,15 +291,16 @@ dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_args 
 		break;
 	case SIO_EVENT:
 	case SIO_BINARY_EVENT:
-		on_event(s, d, args);
+		on_event(s, d, &args);
 		break;
 	case SIO_ACK:
 	case SIO_BINARY_ACK:
-		on_ack(s, d, args);
+		on_ack(s, d, &args);
 		break;
 	default:
 		violation(c, "packet that only a server sends");
 	}
+	json_object_put(parsed);
 }
 
 /* ---- assembly ---- */
@@ -273,31 +315,58 @@ assembly_free(struct sio_assembly **ap)
 		return;
 	for (unsigned int i = 0; i < a->count; i++)
 		free((void *)a->attachments[i].data);
-	json_object_put(a->d.json);
+	free(a->text);
 	free(a);
+}
+
+struct sio_assembly *
+sio_assembly_new(const char *text, size_t len)
+{
+	struct sio_assembly *a = xcalloc(1, sizeof(*a));
+
+	a->text = xmalloc(len);
+	memcpy(a->text, text, len);
+	a->len = len;
+	return a;
+}
+
+void
+sio_assembly_add(struct sio_assembly *a, const void *data, size_t len)
+{
+	uint8_t *copy = xmalloc(len);
+
+	if (len)
+		memcpy(copy, data, len);
+	a->attachments[a->count++] = (struct sio_attachment){copy, len};
+}
+
+static bool
+placeholders_valid(const struct sio_decoded *d, unsigned int count)
+{
+	const char *why;
+	struct json_object *json = json_parse(d->json, d->json_len, &sio_json_limits, &why);
+	bool valid = sio_placeholders_valid(json, count);
+
+	json_object_put(json);
+	return valid;
 }
 
 static void
 take_attachment(struct sio_conn *c, const char *data, size_t len)
 {
 	struct sio_assembly *a = c->assembly;
-	struct sio_args args = {0};
-	uint8_t *copy;
+	struct sio_decoded d;
 
 	if (!a) {
 		violation(c, "attachment that nobody announced");
 		return;
 	}
-	copy = xmalloc(len);
-	if (len)
-		memcpy(copy, data, len);
-	a->attachments[a->count++] = (struct sio_attachment){copy, len};
-	if (a->count < a->d.attachments)
+	sio_assembly_add(a, data, len);
+	if (sio_decode(a->text, a->len, &d) < 0 || a->count < d.attachments)
 		return;
 	c->assembly = NULL;
-	args = (struct sio_args){a->d.json, a->attachments, a->count};
-	if (sio_placeholders_valid(a->d.json, a->count))
-		dispatch(c, &a->d, &args);
+	if (placeholders_valid(&d, a->count))
+		dispatch(c, &d, a->attachments, a->count);
 	else
 		violation(c, "placeholder out of range");
 	assembly_free(&a);
@@ -308,24 +377,17 @@ on_message(void *arg, const char *data, size_t len, bool binary)
 {
 	struct sio_conn *c = arg;
 	struct sio_decoded d;
-	struct sio_args args = {0};
 
-	if (binary) {
+	if (binary)
 		take_attachment(c, data, len);
-		return;
-	}
-	if (c->assembly || sio_decode(data, len, &d) < 0) {
-		violation(c, c->assembly ? "text where an attachment is due" : "bad packet");
-		return;
-	}
-	if (d.attachments) {
-		c->assembly = xcalloc(1, sizeof(*c->assembly));
-		c->assembly->d = d;
-		return;
-	}
-	args.json = d.json;
-	dispatch(c, &d, &args);
-	json_object_put(d.json);
+	else if (c->assembly)
+		violation(c, "text where an attachment is due");
+	else if (sio_decode(data, len, &d) < 0)
+		violation(c, "bad packet");
+	else if (d.attachments)
+		c->assembly = sio_assembly_new(data, len);
+	else
+		dispatch(c, &d, NULL, 0);
 }
 
 /* ---- connections ---- */
@@ -464,7 +526,7 @@ sio_accept(struct sio_socket *s)
 	s->state = SOCKET_JOINED;
 	sio_connect_timeout_stop(s->conn);
 	n = snprintf(json, sizeof(json), "{\"sid\":\"%s\"}", s->id);
-	send_one(s->conn, SIO_CONNECT, s->nsp, SIO_NO_ACK, json, (size_t)n, NULL, 0);
+	send_json(s->conn, SIO_CONNECT, s->nsp, json, (size_t)n);
 }
 
 void
@@ -478,8 +540,7 @@ sio_refuse(struct sio_socket *s, const char *message, const char *data)
 	if (data)
 		buf_printf(&b, ",\"data\":%s", data);
 	buf_putc(&b, '}');
-	send_one(
-	    s->conn, SIO_CONNECT_ERROR, s->nsp, SIO_NO_ACK, (const char *)b.data, b.len, NULL, 0);
+	send_json(s->conn, SIO_CONNECT_ERROR, s->nsp, (const char *)b.data, b.len);
 	buf_fini(&b);
 	socket_free(s, "refused");
 }
@@ -491,41 +552,37 @@ sio_send(struct sio_socket *s, struct sio_packet *p)
 		send_packet(s->conn, p);
 }
 
-/* args in brackets. */
-static void
-send_args(struct sio_socket *s, enum sio_type type, int64_t ack, const char *name, const char *args,
-    size_t len, const struct sio_attachment *att, size_t att_count)
-{
-	struct buf b;
-
-	buf_init(&b);
-	buf_putc(&b, '[');
-	if (name)
-		json_put_string(&b, name, strlen(name));
-	if (name && len)
-		buf_putc(&b, ',');
-	buf_append(&b, args, len);
-	buf_putc(&b, ']');
-	send_one(s->conn, type, s->nsp, ack, (const char *)b.data, b.len, att, att_count);
-	buf_fini(&b);
-}
-
 void
 sio_ack(struct sio_socket *s, int64_t ack, const char *args, size_t len,
     const struct sio_attachment *att, size_t att_count)
 {
+	struct sio_parts parts = {.type = SIO_ACK,
+	    .nsp = s->nsp,
+	    .ack = ack,
+	    .args = args,
+	    .args_len = len,
+	    .attachments = att_count};
+
 	if (s->state != SOCKET_JOINING && ack != SIO_NO_ACK)
-		send_args(s, SIO_ACK, ack, NULL, args, len, att, att_count);
+		send_parts(s->conn, &parts, att);
 }
 
 int
 sio_ask(struct sio_socket *s, const char *name, const char *args, size_t len,
     const struct sio_attachment *att, size_t att_count, int64_t value)
 {
+	struct sio_parts parts = {.type = SIO_EVENT,
+	    .nsp = s->nsp,
+	    .ack = s->next_ack,
+	    .name = name,
+	    .args = args,
+	    .args_len = len,
+	    .attachments = att_count};
+
 	if (s->state != SOCKET_JOINED || s->answer_count >= SIO_ASKS_MAX)
 		return -1;
-	sio_answer_put(s, s->next_ack, value);
-	send_args(s, SIO_EVENT, s->next_ack++, name, args, len, att, att_count);
+	sio_answer_put(s, s->next_ack++, value);
+	send_parts(s->conn, &parts, att);
 	return 0;
 }
 
@@ -539,11 +596,11 @@ sio_disconnect(struct sio_socket *s, bool close)
 	if (close) {
 		DL_FOREACH (c->sockets, s)
 			if (s->state == SOCKET_JOINED)
-				send_one(c, SIO_DISCONNECT, s->nsp, SIO_NO_ACK, NULL, 0, NULL, 0);
+				send_json(c, SIO_DISCONNECT, s->nsp, NULL, 0);
 		eio_close(c->session, "forced server close", 0);
 		return;
 	}
-	send_one(c, SIO_DISCONNECT, s->nsp, SIO_NO_ACK, NULL, 0, NULL, 0);
+	send_json(c, SIO_DISCONNECT, s->nsp, NULL, 0);
 	remember_left(c, s->nsp);
 	socket_free(s, "server namespace disconnect");
 }

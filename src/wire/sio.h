@@ -31,14 +31,19 @@ struct sio_attachment {
 /* What came with an event or an ack; everything is valid during the call only. */
 struct sio_args {
 	/*
-	 * A JSON array.  Of an event the name is element 0, the arguments follow.
-	 * Binary is left as {"_placeholder":true,"num":n} (checked) with the bytes in
-	 * attachments[n]; attachment_count is 0 for plain events.
+	 * The arguments as the client wrote them: valid JSON values, comma separated,
+	 * without brackets; "" if there are none.  Binary is {"_placeholder":true,"num":n}
+	 * (checked) with the bytes in attachments[n]; attachment_count is 0 for plain ones.
 	 */
-	struct json_object *json;
+	const char *text;
+	size_t len;
 	const struct sio_attachment *attachments;
 	size_t attachment_count;
+	struct json_object **parsed; /* sio's */
 };
+
+/* The arguments as an array, parsed when first asked for; borrowed. */
+struct json_object *sio_args_json(const struct sio_args *args);
 
 #define SIO_NO_ACK (-1)
 

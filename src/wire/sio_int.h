@@ -44,7 +44,8 @@ struct left_namespace {
 
 /* A binary packet that waits for its attachments. */
 struct sio_assembly {
-	struct sio_decoded d;
+	char *text; /* the packet, which is valid */
+	size_t len;
 	struct sio_attachment attachments[SIO_ATTACHMENTS_MAX];
 	unsigned int count;
 };
@@ -72,6 +73,8 @@ void sio_conn_free(struct sio_conn *c);
 void sio_connect_timeout_stop(struct sio_conn *c);
 struct sio_socket *sio_socket_new(struct sio_conn *c, const char *nsp);
 void sio_socket_drop(struct sio_socket *s); /* without a word to the application */
+struct sio_assembly *sio_assembly_new(const char *text, size_t len);
+void sio_assembly_add(struct sio_assembly *a, const void *data, size_t len);
 void sio_answer_put(struct sio_socket *s, int64_t id, int64_t value);
 
 /* sio_move.c */

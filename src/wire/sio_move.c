@@ -12,7 +12,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/pack.h"
 #include "wire/sio_int.h"
@@ -54,22 +53,13 @@ pack_socket(struct buf *b, struct sio_socket *s)
 static void
 pack_assembly(struct buf *b, const struct sio_assembly *a)
 {
-	struct buf json;
-
 	pack_u8(b, a != NULL);
 	if (!a)
 		return;
-	buf_init(&json);
-	json_put(&json, a->d.json);
-	pack_u8(b, (uint8_t)a->d.type);
-	pack_str(b, a->d.nsp);
-	pack_i64(b, a->d.ack);
-	pack_u32(b, a->d.attachments);
-	pack_bytes(b, json.data, json.len);
+	pack_bytes(b, a->text, a->len);
 	pack_u32(b, a->count);
 	for (unsigned int i = 0; i < a->count; i++)
 		pack_bytes(b, a->attachments[i].data, a->attachments[i].len);
-	buf_fini(&json);
 }
 
 void
@@ -94,32 +84,23 @@ sio_leave(void *arg, struct buf *b)
 static bool
 unpack_assembly(struct unpack *u, struct sio_conn *c)
 {
-	struct sio_assembly *a;
-	const char *json, *why;
+	struct sio_decoded d;
+	const void *data;
 	uint32_t count;
 	size_t len;
 
 	if (!unpack_u8(u))
 		return unpack_ok(u);
-	a = c->assembly = xcalloc(1, sizeof(*a));
-	a->d.type = (enum sio_type)unpack_u8(u);
-	unpack_strn(u, a->d.nsp, sizeof(a->d.nsp));
-	a->d.ack = unpack_i64(u);
-	a->d.attachments = unpack_u32(u);
-	json = unpack_bytes(u, &len);
-	if (!unpack_ok(u))
+	data = unpack_bytes(u, &len);
+	if (!unpack_ok(u) || sio_decode(data, len, &d) < 0)
 		return false;
-	a->d.json = json_parse(json, len, &sio_json_limits, &why);
+	c->assembly = sio_assembly_new(data, len);
 	count = unpack_u32(u);
-	while (count-- && unpack_ok(u) && a->count < SIO_ATTACHMENTS_MAX) {
-		const void *data = unpack_bytes(u, &len);
-		uint8_t *copy = xmalloc(len);
-
-		if (len)
-			memcpy(copy, data, len);
-		a->attachments[a->count++] = (struct sio_attachment){copy, len};
+	while (count-- && unpack_ok(u) && c->assembly->count < d.attachments) {
+		data = unpack_bytes(u, &len);
+		sio_assembly_add(c->assembly, data, len);
 	}
-	return unpack_ok(u) && a->d.json;
+	return unpack_ok(u) && c->assembly->count < d.attachments;
 }
 
 struct arrival {

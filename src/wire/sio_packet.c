@@ -26,39 +26,6 @@ sio_name_reserved(const char *event)
 	return false;
 }
 
-static bool
-event_name_valid(struct json_object *name)
-{
-	if (json_object_is_type(name, json_type_int) || json_object_is_type(name, json_type_double))
-		return true;
-	return json_object_is_type(name, json_type_string) &&
-	       strlen(json_object_get_string(name)) == (size_t)json_object_get_string_len(name) &&
-	       !sio_name_reserved(json_object_get_string(name));
-}
-
-/* Section 10.2, step 5. */
-static bool
-shape_valid(enum sio_type type, struct json_object *json)
-{
-	switch (type) {
-	case SIO_CONNECT:
-		return json_object_is_type(json, json_type_object);
-	case SIO_DISCONNECT:
-		return false;
-	case SIO_EVENT:
-	case SIO_BINARY_EVENT:
-		return json_object_is_type(json, json_type_array) &&
-		       event_name_valid(json_object_array_get_idx(json, 0));
-	case SIO_ACK:
-	case SIO_BINARY_ACK:
-		return json_object_is_type(json, json_type_array);
-	case SIO_CONNECT_ERROR:
-		return json_object_is_type(json, json_type_object) ||
-		       json_object_is_type(json, json_type_string);
-	}
-	return false;
-}
-
 struct cursor {
 	const char *p, *end;
 };
@@ -111,15 +78,115 @@ take_namespace(struct cursor *c, struct sio_decoded *d)
 	return 0;
 }
 
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static void
+trim(const char **p, const char **end)
+{
+	while (*p < *end && is_space(**p))
+		++*p;
+	while (*end > *p && is_space((*end)[-1]))
+		--*end;
+}
+
+/* Behind the string or number at p, which is valid JSON. */
+static const char *
+behind(const char *p, const char *end)
+{
+	if (*p != '"') {
+		while (p < end && *p != ',' && !is_space(*p))
+			p++;
+		return p;
+	}
+	for (p++; *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p + 1;
+}
+
+char *
+sio_name_text(const char *json, size_t len)
+{
+	struct json_object *o;
+	const char *why;
+	char *text = xmalloc(len + 1);
+
+	if (*json != '"' || memchr(json, '\\', len)) {
+		o = json_parse(json, len, &sio_json_limits, &why);
+		text[0] = '\0';
+		str_copy(text, len + 1, o ? json_object_get_string(o) : "");
+		json_object_put(o);
+		return text;
+	}
+	memcpy(text, json + 1, len - 2);
+	text[len - 2] = '\0';
+	return text;
+}
+
+/* Splits the name off an event's array; false: there is none, or it is reserved. */
+static bool
+take_name(struct sio_decoded *d)
+{
+	const char *p = d->args, *end = p + d->args_len, *rest;
+	char *text;
+	bool good;
+
+	if (p == end || !(*p == '"' || *p == '-' || (*p >= '0' && *p <= '9')))
+		return false;
+	rest = behind(p, end);
+	d->name = p;
+	d->name_len = (size_t)(rest - p);
+	trim(&rest, &end);
+	if (rest < end)
+		rest++; /* the comma */
+	trim(&rest, &end);
+	d->args = rest;
+	d->args_len = (size_t)(end - rest);
+	text = sio_name_text(d->name, d->name_len);
+	good = *p != '"' || !sio_name_reserved(text);
+	free(text);
+	return good;
+}
+
+/* Section 10.2, step 5. */
+static bool
+take_shape(struct sio_decoded *d)
+{
+	const char *p = d->json, *end = p + d->json_len;
+
+	trim(&p, &end);
+	switch (d->type) {
+	case SIO_CONNECT:
+		return *p == '{';
+	case SIO_CONNECT_ERROR:
+		return *p == '{' || *p == '"';
+	case SIO_DISCONNECT:
+		return false;
+	default:
+		break;
+	}
+	if (*p != '[')
+		return false;
+	p++, end--;
+	trim(&p, &end);
+	d->args = p;
+	d->args_len = (size_t)(end - p);
+	return d->type == SIO_ACK || d->type == SIO_BINARY_ACK || take_name(d);
+}
+
 int
 sio_decode(const char *text, size_t len, struct sio_decoded *d)
 {
 	struct cursor c = {text, text + len};
-	const char *why;
 	int digits;
 
-	memset(d, 0, sizeof(*d));
-	d->ack = SIO_NO_ACK;
+	d->attachments = 0;
+	d->json = d->args = d->name = NULL;
+	d->json_len = d->args_len = d->name_len = 0;
 	if (!len || *c.p < '0' || *c.p > '6')
 		return -1;
 	d->type = (enum sio_type)(*c.p++ - '0');
@@ -134,12 +201,11 @@ sio_decode(const char *text, size_t len, struct sio_decoded *d)
 		d->ack = SIO_NO_ACK;
 	if (c.p == c.end)
 		return d->attachments ? -1 : 0; /* attachments of nothing */
-	d->json = json_parse(c.p, (size_t)(c.end - c.p), &sio_json_limits, &why);
-	if (d->json && shape_valid(d->type, d->json))
-		return 0;
-	json_object_put(d->json);
-	d->json = NULL;
-	return -1;
+	d->json = c.p;
+	d->json_len = (size_t)(c.end - c.p);
+	if (json_scan(d->json, d->json_len, &sio_json_limits, NULL))
+		return -1;
+	return take_shape(d) ? 0 : -1;
 }
 
 bool
@@ -173,30 +239,95 @@ sio_placeholders_valid(struct json_object *json, unsigned int count)
 	return true;
 }
 
-struct sio_packet *
-sio_encode(enum sio_type type, const char *nsp, int64_t ack, const char *json, size_t json_len,
-    const struct sio_attachment *att, size_t att_count)
+/* Decimal digits of v; the number of them. */
+static size_t
+put_number(char *dst, uint64_t v)
 {
-	struct sio_packet *p = xmalloc(sizeof(*p) + (1 + att_count) * sizeof(struct frame *));
-	struct buf b;
+	char digits[20];
+	size_t n = 0;
 
-	if (att_count)
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	for (size_t i = 0; i < n; i++)
+		dst[i] = digits[n - 1 - i];
+	return n;
+}
+
+/* Everything in front of the JSON; the length. */
+static size_t
+put_prefix(char dst[SIO_NAME_MAX + 64], const struct sio_parts *p)
+{
+	enum sio_type type = p->type;
+	size_t n = 0, len;
+
+	if (p->attachments)
 		type = type == SIO_EVENT ? SIO_BINARY_EVENT : SIO_BINARY_ACK;
-	buf_init(&b);
-	buf_printf(&b, "4%d", (int)type); /* Engine.IO MESSAGE */
-	if (att_count)
-		buf_printf(&b, "%zu-", att_count);
-	if (strcmp(nsp, "/") != 0)
-		buf_printf(&b, "%s,", nsp);
-	if (ack != SIO_NO_ACK)
-		buf_printf(&b, "%" PRId64, ack);
-	buf_append(&b, json, json_len);
+	dst[n++] = '4'; /* Engine.IO MESSAGE */
+	dst[n++] = (char)('0' + (int)type);
+	if (p->attachments) {
+		n += put_number(dst + n, p->attachments);
+		dst[n++] = '-';
+	}
+	if (p->nsp[1]) {
+		len = strlen(p->nsp);
+		memcpy(dst + n, p->nsp, len);
+		n += len;
+		dst[n++] = ',';
+	}
+	if (p->ack != SIO_NO_ACK)
+		n += put_number(dst + n, (uint64_t)p->ack);
+	return n;
+}
+
+static unsigned char *
+put(unsigned char *dst, const void *data, size_t len)
+{
+	if (len)
+		memcpy(dst, data, len);
+	return dst + len;
+}
+
+struct frame *
+sio_encode(const struct sio_parts *p)
+{
+	char prefix[SIO_NAME_MAX + 64];
+	size_t n = put_prefix(prefix, p), total;
+	struct buf name;
+	struct frame *f;
+	unsigned char *at;
+
+	buf_init(&name);
+	if (p->name)
+		json_put_string(&name, p->name, strlen(p->name));
+	if (p->name && p->args_len)
+		buf_putc(&name, ',');
+	total = n + (p->args ? 2 + name.len + p->args_len : p->json_len);
+	f = frame_alloc(total, false);
+	at = put(f->data + f->header, prefix, n);
+	if (p->args) {
+		*at++ = '[';
+		at = put(at, name.data, name.len);
+		at = put(at, p->args, p->args_len);
+		*at++ = ']';
+	} else {
+		put(at, p->json, p->json_len);
+	}
+	buf_fini(&name);
+	return f;
+}
+
+struct sio_packet *
+sio_packet_new(const struct sio_parts *parts, const struct sio_attachment *att)
+{
+	struct sio_packet *p =
+	    xmalloc(sizeof(*p) + (1 + parts->attachments) * sizeof(struct frame *));
+
 	p->refs = 1;
 	p->count = 0;
-	p->frames[p->count++] = frame_new(b.data, b.len, false);
-	for (size_t i = 0; i < att_count; i++)
+	p->frames[p->count++] = sio_encode(parts);
+	for (size_t i = 0; i < parts->attachments; i++)
 		p->frames[p->count++] = frame_new(att[i].data, att[i].len, true);
-	buf_fini(&b);
 	return p;
 }
 
@@ -204,19 +335,15 @@ struct sio_packet *
 sio_event_new(const char *nsp, const char *name, const char *args, size_t args_len,
     const struct sio_attachment *att, size_t att_count)
 {
-	struct sio_packet *p;
-	struct buf b;
+	struct sio_parts parts = {.type = SIO_EVENT,
+	    .nsp = nsp,
+	    .ack = SIO_NO_ACK,
+	    .name = name,
+	    .args = args,
+	    .args_len = args_len,
+	    .attachments = att_count};
 
-	buf_init(&b);
-	buf_putc(&b, '[');
-	json_put_string(&b, name, strlen(name));
-	if (args_len)
-		buf_putc(&b, ',');
-	buf_append(&b, args, args_len);
-	buf_putc(&b, ']');
-	p = sio_encode(SIO_EVENT, nsp, SIO_NO_ACK, (const char *)b.data, b.len, att, att_count);
-	buf_fini(&b);
-	return p;
+	return sio_packet_new(&parts, att);
 }
 
 struct sio_packet *

@@ -31,18 +31,26 @@ struct sio_decoded {
 	unsigned int attachments;
 	char nsp[SIO_NAME_MAX + 1]; /* "/" if none was given */
 	int64_t ack;                /* SIO_NO_ACK */
-	struct json_object *json;   /* NULL: nothing was there; else of the type's shape */
+	/* Within the packet, valid JSON of the type's shape; NULL: nothing was there. */
+	const char *json;
+	size_t json_len;
+	/* Of an array: what is between the brackets; of an event: behind its name. */
+	const char *args;
+	size_t args_len;
+	/* Of an event: its name as JSON (a string or a number). */
+	const char *name;
+	size_t name_len;
 };
 
-/*
- * Decodes the data of an Engine.IO text MESSAGE.  0, or -1: the connection is to be
- * closed.  On 0 the caller puts d->json.
- */
+/* Decodes the data of an Engine.IO text MESSAGE.  0, or -1: close the connection. */
 int sio_decode(const char *text, size_t len, struct sio_decoded *d);
+
+/* The text of a JSON string or number; the caller frees. */
+char *sio_name_text(const char *json, size_t len);
+bool sio_name_reserved(const char *event);
 
 /* Are all placeholders of a binary packet good?  count: attachments that came. */
 bool sio_placeholders_valid(struct json_object *json, unsigned int count);
-bool sio_name_reserved(const char *event);
 
 /* The frames of one packet: header first, then its attachments. */
 struct sio_packet {
@@ -51,11 +59,21 @@ struct sio_packet {
 	struct frame *frames[];
 };
 
-/*
- * json: the whole payload as text, NULL for none; type EVENT or ACK becomes its binary
- * form when there are attachments.
- */
-struct sio_packet *sio_encode(enum sio_type type, const char *nsp, int64_t ack, const char *json,
-    size_t json_len, const struct sio_attachment *att, size_t att_count);
+/* What a packet is made of. */
+struct sio_parts {
+	enum sio_type type; /* EVENT or ACK becomes its binary form if there are attachments */
+	const char *nsp;
+	int64_t ack;
+	const char *name; /* of an event, or NULL */
+	const char *args; /* in brackets behind the name; NULL: no brackets, json instead */
+	size_t args_len;
+	const char *json; /* the whole payload, or NULL */
+	size_t json_len;
+	size_t attachments;
+};
+
+/* The first frame of the packet. */
+struct frame *sio_encode(const struct sio_parts *parts);
+struct sio_packet *sio_packet_new(const struct sio_parts *parts, const struct sio_attachment *att);
 
 #endif

@@ -53,59 +53,38 @@ on_connect(void *arg, struct sio_socket *s, struct json_object *auth)
 		sio_accept(s);
 }
 
-/* The arguments of an event as JSON text without brackets. */
-static void
-put_args(struct buf *b, const struct sio_args *args, size_t from)
-{
-	for (size_t i = from; i < json_object_array_length(args->json); i++) {
-		if (i > from)
-			buf_putc(b, ',');
-		json_put(b, json_object_array_get_idx(args->json, i));
-	}
-}
-
 static void
 on_answer(void *arg, struct sio_socket *s, int64_t ack, const struct sio_args *args)
 {
-	struct buf b;
+	if (args)
+		sio_ack(s, ack, args->text, args->len, NULL, 0);
+}
 
-	buf_init(&b);
-	if (args) {
-		put_args(&b, args, 0);
-		sio_ack(s, ack, (char *)b.data, b.len, NULL, 0);
-	}
-	buf_fini(&b);
+static void
+emit(struct sio_socket *s, const char *name, const struct sio_args *args)
+{
+	struct sio_packet *p = sio_event_new(
+	    "/", name, args->text, args->len, args->attachments, args->attachment_count);
+
+	sio_send(s, p);
+	sio_packet_unref(&p);
 }
 
 static void
 on_event(
     void *arg, struct sio_socket *s, const char *name, const struct sio_args *args, int64_t ack)
 {
-	struct sio_packet *p;
-	struct buf b;
-
-	buf_init(&b);
-	put_args(&b, args, 1);
-	if (strcmp(name, "message") == 0) {
-		p = sio_event_new("/", "message-back", (char *)b.data, b.len, args->attachments,
-		    args->attachment_count);
-		sio_send(s, p);
-		sio_packet_unref(&p);
-	} else if (strcmp(name, "message-with-ack") == 0) {
-		sio_ack(s, ack, (char *)b.data, b.len, args->attachments, args->attachment_count);
-	} else if (strcmp(name, "ask-me") == 0) {
-		sio_ask(s, "question", (char *)b.data, b.len, NULL, 0, ack);
-	} else if (strcmp(name, "flood") == 0) {
-		for (int i = 0; i < 10000; i++) {
-			p = sio_event_new("/", "flood", (char *)b.data, b.len, NULL, 0);
-			sio_send(s, p);
-			sio_packet_unref(&p);
-		}
-	} else if (strcmp(name, "kick") == 0) {
-		sio_disconnect(
-		    s, json_object_get_boolean(json_object_array_get_idx(args->json, 1)));
-	}
-	buf_fini(&b);
+	if (strcmp(name, "message") == 0)
+		emit(s, "message-back", args);
+	else if (strcmp(name, "message-with-ack") == 0)
+		sio_ack(s, ack, args->text, args->len, args->attachments, args->attachment_count);
+	else if (strcmp(name, "ask-me") == 0)
+		sio_ask(s, "question", args->text, args->len, NULL, 0, ack);
+	else if (strcmp(name, "flood") == 0)
+		for (int i = 0; i < 10000; i++)
+			emit(s, "flood", args);
+	else if (strcmp(name, "kick") == 0)
+		sio_disconnect(s, args->text[0] == 't');
 }
 
 static void

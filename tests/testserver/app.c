@@ -4,6 +4,7 @@
  */
 #include "app.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -199,7 +200,7 @@ app_published(struct app *a, uint64_t number, const void *packed, size_t len)
 
 static void
 publish(struct app *a, struct sio_socket *s, const char *room, bool except_sender,
-    const char *event, const struct buf *args, const struct sio_args *in)
+    const char *event, const struct sio_args *in)
 {
 	struct buf b;
 
@@ -208,7 +209,7 @@ publish(struct app *a, struct sio_socket *s, const char *room, bool except_sende
 	pack_str(&b, room);
 	pack_str(&b, except_sender ? sio_id(s) : "");
 	pack_str(&b, event);
-	pack_bytes(&b, args->data, args->len);
+	pack_bytes(&b, in->text, in->len);
 	pack_u32(&b, (uint32_t)in->attachment_count);
 	for (size_t i = 0; i < in->attachment_count; i++)
 		pack_bytes(&b, in->attachments[i].data, in->attachments[i].len);
@@ -225,22 +226,12 @@ publish(struct app *a, struct sio_socket *s, const char *room, bool except_sende
 
 /* ---- events ---- */
 
-/* The arguments of an event as JSON text without brackets. */
 static void
-put_args(struct buf *b, const struct sio_args *args, size_t from)
+emit(struct sio_socket *s, const char *event, const char *args, size_t len,
+    const struct sio_args *in)
 {
-	for (size_t i = from; i < json_object_array_length(args->json); i++) {
-		if (i > from)
-			buf_putc(b, ',');
-		json_put(b, json_object_array_get_idx(args->json, i));
-	}
-}
-
-static void
-emit(struct sio_socket *s, const char *event, const struct buf *args, const struct sio_args *in)
-{
-	struct sio_packet *p = sio_event_new(sio_namespace(s), event, (const char *)args->data,
-	    args->len, in ? in->attachments : NULL, in ? in->attachment_count : 0);
+	struct sio_packet *p = sio_event_new(sio_namespace(s), event, args, len,
+	    in ? in->attachments : NULL, in ? in->attachment_count : 0);
 
 	sio_send(s, p);
 	sio_packet_unref(&p);
@@ -251,74 +242,82 @@ struct event {
 	struct user *user;
 	const struct sio_args *in;
 	int64_t ack;
-	struct buf args;  /* all */
-	const char *word; /* the first, if it is a string; else "" */
 };
+
+/* The first argument, if it is a string; else "". */
+static const char *
+word(const struct event *e)
+{
+	struct json_object *o = json_object_array_get_idx(sio_args_json(e->in), 0);
+
+	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
+}
 
 static void
 on_message(struct event *e)
 {
-	emit(e->user->s, "message-back", &e->args, e->in);
+	emit(e->user->s, "message-back", e->in->text, e->in->len, e->in);
 }
 
 static void
 on_message_with_ack(struct event *e)
 {
-	sio_ack(e->user->s, e->ack, (const char *)e->args.data, e->args.len, e->in->attachments,
+	sio_ack(e->user->s, e->ack, e->in->text, e->in->len, e->in->attachments,
 	    e->in->attachment_count);
 }
 
 static void
 on_join(struct event *e)
 {
-	join(e->app, e->user, e->word);
+	join(e->app, e->user, word(e));
 	sio_ack(e->user->s, e->ack, "\"joined\"", 8, NULL, 0);
 }
 
 static void
 on_leave_room(struct event *e)
 {
-	leave(e->app, e->user, e->word);
+	leave(e->app, e->user, word(e));
 	sio_ack(e->user->s, e->ack, "\"left\"", 6, NULL, 0);
 }
 
 static void
 on_to_room(struct event *e)
 {
-	if (*e->word)
-		publish(e->app, e->user->s, e->word, true, "room-msg", &e->args, e->in);
+	if (*word(e))
+		publish(e->app, e->user->s, word(e), true, "room-msg", e->in);
 }
 
 static void
 on_to_all(struct event *e)
 {
-	publish(e->app, e->user->s, "", false, "all-msg", &e->args, e->in);
+	publish(e->app, e->user->s, "", false, "all-msg", e->in);
 }
 
 static void
 on_ask_me(struct event *e)
 {
-	sio_ask(e->user->s, "question", (const char *)e->args.data, e->args.len, e->in->attachments,
+	sio_ask(e->user->s, "question", e->in->text, e->in->len, e->in->attachments,
 	    e->in->attachment_count, e->ack);
 }
 
 static void
 on_burst(struct event *e)
 {
-	int64_t n = json_object_get_int64(json_object_array_get_idx(e->in->json, 1));
+	int64_t n = json_object_get_int64(json_object_array_get_idx(sio_args_json(e->in), 0));
+	char text[32];
 
 	for (int64_t i = 0; i < n && i < 100000; i++) {
-		buf_clear(&e->args);
-		buf_printf(&e->args, "%lld", (long long)i);
-		emit(e->user->s, "seq", &e->args, NULL);
+		int len = snprintf(text, sizeof(text), "%lld", (long long)i);
+
+		emit(e->user->s, "seq", text, (size_t)len, NULL);
 	}
 }
 
 static void
 on_kick(struct event *e)
 {
-	sio_disconnect(
-	    e->user->s, json_object_get_boolean(json_object_array_get_idx(e->in->json, 1)));
+	sio_disconnect(e->user->s,
+	    json_object_get_boolean(json_object_array_get_idx(sio_args_json(e->in), 0)));
 }
 
 static void
@@ -331,33 +330,22 @@ on_event(void *arg, struct sio_socket *s, const char *name, const struct sio_arg
 	    {"to-room", on_to_room}, {"to-all", on_to_all}, {"join", on_join},
 	    {"leave", on_leave_room}, {"ask-me", on_ask_me}, {"burst", on_burst},
 	    {"kick", on_kick}};
-	struct event e = {arg, sio_user(s), in, ack, {0}, ""};
-	struct json_object *first = json_object_array_get_idx(in->json, 1);
+	struct event e = {arg, sio_user(s), in, ack};
 
-	if (json_object_is_type(first, json_type_string))
-		e.word = json_object_get_string(first);
 	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
-		if (strcmp(events[i].name, name) != 0)
-			continue;
-		put_args(&e.args, in, 1);
-		events[i].handler(&e);
-		buf_fini(&e.args);
-		return;
+		if (strcmp(events[i].name, name) == 0) {
+			events[i].handler(&e);
+			return;
+		}
 	}
 }
 
 static void
 on_answer(void *arg, struct sio_socket *s, int64_t ack, const struct sio_args *args)
 {
-	struct buf b;
-
 	(void)arg;
-	if (!args)
-		return;
-	buf_init(&b);
-	put_args(&b, args, 0);
-	sio_ack(s, ack, (const char *)b.data, b.len, args->attachments, args->attachment_count);
-	buf_fini(&b);
+	if (args)
+		sio_ack(s, ack, args->text, args->len, args->attachments, args->attachment_count);
 }
 
 /* ---- joining and leaving ---- */
@@ -394,7 +382,7 @@ on_connect(void *arg, struct sio_socket *s, struct json_object *auth)
 	sio_accept(s);
 	buf_init(&b);
 	json_put(&b, auth);
-	emit(s, "auth", &b, NULL);
+	emit(s, "auth", (const char *)b.data, b.len, NULL);
 	buf_fini(&b);
 }
 
