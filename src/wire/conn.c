@@ -292,13 +292,14 @@ read_head(struct conn *c)
 static void
 read_body(struct conn *c)
 {
-	size_t n = http_req_missing(c->req);
+	size_t n;
 
-	if (n > c->in.len)
-		n = c->in.len;
-	http_req_body(c->req, c->in.data, n);
+	if (!http_req_take(c->req, c->in.data, c->in.len, &n)) {
+		c->in.len = 0;
+		return;
+	}
 	buf_drop(&c->in, n);
-	if (!c->req || http_req_missing(c->req))
+	if (!http_req_whole(c->req))
 		return;
 	c->state = CONN_ANSWER;
 	deadline_in(c, -1);

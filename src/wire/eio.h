@@ -131,6 +131,8 @@ void eio_post_begin(struct eio_server *e, const char *sid, struct eio_request *r
 /* octets: it came as application/octet-stream. */
 void eio_post(struct eio_server *e, const char *sid, struct eio_request *rq, const char *body,
     size_t len, bool octets);
+/* The body that begins is not wanted: the session lives on. */
+void eio_post_cancel(struct eio_request *rq);
 /* The client took the request away before its answer. */
 void eio_request_gone(struct eio_request *rq);
 /* Is there such a session, on polling?  For other methods and for checks. */

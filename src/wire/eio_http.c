@@ -46,6 +46,15 @@ poll_abort(void *arg)
 	free(p);
 }
 
+static void
+poll_cancel(void *arg)
+{
+	struct poll *p = arg;
+
+	eio_post_cancel(&p->base);
+	free(p);
+}
+
 static struct poll *
 poll_of(struct http_req *r)
 {
@@ -59,6 +68,7 @@ poll_of(struct http_req *r)
 	p->r = r;
 	http_set_user(r, p);
 	http_on_abort(r, poll_abort, p);
+	http_on_cancel(r, poll_cancel);
 	return p;
 }
 

@@ -289,6 +289,14 @@ eio_post(struct eio_server *e, const char *sid, struct eio_request *rq, const ch
 }
 
 void
+eio_post_cancel(struct eio_request *rq)
+{
+	if (rq->session)
+		rq->session->polling->post = NULL;
+	rq->session = NULL;
+}
+
+void
 eio_request_gone(struct eio_request *rq)
 {
 	struct eio_session *s = rq->session;

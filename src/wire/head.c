@@ -212,7 +212,7 @@ read_meaning(struct reader *r, struct http_head *h)
 {
 	bool close = false, keep = false, upgrade = false, connection_upgrade = false;
 	unsigned int hosts = 0;
-	bool coded = false;
+	unsigned int codings = 0;
 
 	for (size_t i = 0; i < h->field_count; i++) {
 		struct span name = h->fields[i].name, value = h->fields[i].value;
@@ -225,7 +225,8 @@ read_meaning(struct reader *r, struct http_head *h)
 				return refuse(r, 400, "bad_content_length");
 			h->length_given = true;
 		} else if (same(r->text, name, "transfer-encoding")) {
-			coded = true;
+			codings++;
+			h->chunked = same(r->text, value, "chunked");
 		} else if (same(r->text, name, "connection")) {
 			close = close || lists(r->text, value, "close");
 			keep = keep || lists(r->text, value, "keep-alive");
@@ -234,9 +235,10 @@ read_meaning(struct reader *r, struct http_head *h)
 			upgrade = true;
 		}
 	}
-	if (coded)
-		return refuse(r, h->length_given ? 400 : 411,
-		    h->length_given ? "bad_content_length" : "length_required");
+	if (codings && (h->length_given || codings > 1 || h->minor == 0))
+		return refuse(r, 400, "bad_transfer_encoding");
+	if (codings && !h->chunked)
+		return refuse(r, 501, "transfer_encoding_not_implemented");
 	if (!hosts && h->minor == 1)
 		return refuse(r, 400, "host_required");
 	h->keep_alive = !close && (h->minor == 1 || keep);
@@ -254,7 +256,7 @@ http_head_parse(const char *text, size_t len, const struct head_limits *limits, 
 	int got;
 
 	h->field_count = 0;
-	h->length_given = false;
+	h->length_given = h->chunked = false;
 	h->length = 0;
 	if (r.len >= 2 && memcmp(text, "\r\n", 2) == 0)
 		r.pos = 2; /* RFC 9112, 2.2: one empty line in front is let pass */

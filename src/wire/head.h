@@ -5,7 +5,8 @@
  *
  * What two readers could understand differently is refused, because it is what request
  * smuggling is made of: a bare LF or CR, white space around a field name, folded lines,
- * a second or malformed Content-Length or Host, any Transfer-Encoding.
+ * a second or malformed Content-Length or Host, Transfer-Encoding beside Content-Length
+ * or other than "chunked".
  */
 #ifndef PALAVER_WIRE_HEAD_H
 #define PALAVER_WIRE_HEAD_H
@@ -44,6 +45,7 @@ struct http_head {
 	unsigned int minor; /* HTTP/1.minor */
 	struct span path;   /* undecoded, begins with / */
 	struct span query;  /* undecoded, without the ? */
+	bool chunked;       /* Transfer-Encoding: chunked */
 	bool length_given;
 	uint64_t length; /* Content-Length, at most 15 digits */
 	bool keep_alive;

@@ -14,6 +14,7 @@
 
 #include "lib/id.h"
 #include "lib/log.h"
+#include "wire/chunk.h"
 #include "wire/wire_int.h"
 
 struct query_value {
@@ -26,7 +27,6 @@ struct http_req {
 	struct conn *conn;
 	enum http_method method;
 	bool upgrade;
-	bool complete; /* handed over */
 	char request_id[20];
 	char *path; /* decoded */
 	char *text; /* the head */
@@ -36,11 +36,14 @@ struct http_req {
 	size_t field_count;
 	struct query_value *values; /* that were asked for */
 	struct buf body;
-	size_t length;             /* that was announced */
+	size_t length; /* that was announced */
+	bool chunked, whole;
+	struct chunk_reader chunks;
 	struct endpoint *endpoint; /* NULL: not Engine.IO */
 	void *user;
 	void (*abort)(void *arg);
 	void *abort_arg;
+	void (*cancel)(void *arg); /* with abort_arg */
 };
 
 /* ---- life ---- */
@@ -61,6 +64,7 @@ http_req_new(struct conn *c, const struct http_head *h, const char *text, size_t
 	r->method = h->method;
 	r->upgrade = h->upgrade;
 	r->length = (size_t)h->length;
+	r->chunked = h->chunked;
 	random_token(r->request_id, 12);
 	r->text = xmalloc(len + 1);
 	memcpy(r->text, text, len);
@@ -110,42 +114,70 @@ http_req_gone(struct http_req *r)
 
 /* ---- reading ---- */
 
+static size_t
+body_limit(const struct http_req *r)
+{
+	const struct wire_opts *o = &r->conn->wire->opts;
+
+	return r->endpoint ? o->max_payload : o->max_body;
+}
+
+static void
+refuse_too_large(struct http_req *r)
+{
+	if (!r->endpoint) {
+		http_refuse(r->conn, 413, "too_large");
+		return;
+	}
+	if (r->cancel)
+		r->cancel(r->abort_arg);
+	http_reply(r, 413, NULL, NULL, NULL, 0);
+}
+
 bool
 http_req_begin(struct http_req *r)
 {
 	struct conn *c = r->conn;
-	struct wire *w = c->wire;
-	size_t limit = w->opts.max_body;
 
 	if (!r->path) {
 		http_refuse(c, 400, "bad_target");
 		return false;
 	}
-	r->endpoint = endpoint_of(w, r->path);
-	if (r->endpoint)
-		limit = w->opts.max_payload;
-	if (r->length > limit) {
-		if (r->endpoint)
-			http_reply(r, 413, NULL, NULL, NULL, 0);
-		else
-			http_refuse(c, 413, "too_large");
+	r->endpoint = endpoint_of(c->wire, r->path);
+	if (r->length > body_limit(r)) {
+		refuse_too_large(r);
 		return false;
 	}
-	if (r->length > c->in.len && r->endpoint)
+	if (r->endpoint && (r->chunked || r->length > c->in.len))
 		eio_http_body_begins(r->endpoint, r);
 	return c->req == r;
 }
 
-void
-http_req_body(struct http_req *r, const void *data, size_t len)
+bool
+http_req_take(struct http_req *r, const void *data, size_t len, size_t *used_r)
 {
-	buf_append(&r->body, data, len);
+	size_t missing = r->length - r->body.len;
+	int got;
+
+	if (!r->chunked) {
+		*used_r = len < missing ? len : missing;
+		buf_append(&r->body, data, *used_r);
+		r->whole = r->body.len == r->length;
+		return true;
+	}
+	got = chunk_feed(&r->chunks, data, len, used_r, body_limit(r), &r->body);
+	r->whole = got == 1;
+	if (got == -413)
+		refuse_too_large(r);
+	else if (got < 0)
+		http_refuse(r->conn, 400, "bad_chunk");
+	return got >= 0;
 }
 
-size_t
-http_req_missing(const struct http_req *r)
+bool
+http_req_whole(const struct http_req *r)
 {
-	return r->length - r->body.len;
+	return r->whole;
 }
 
 void
@@ -154,7 +186,6 @@ http_req_complete(struct http_req *r)
 	struct wire *w = r->conn->wire;
 	const char *prefix = w->app.rest_prefix;
 
-	r->complete = true;
 	if (w->draining)
 		http_reply(r, 503, "text/plain", "Retry-After: 1\r\n", "shutting down\n", 14);
 	else if (origin_preflight(r, w))
@@ -228,7 +259,7 @@ http_reply(struct http_req *r, int status, const char *type, const char *headers
 {
 	struct conn *c = r->conn;
 
-	if (!r->complete && r->length) /* the rest of the body is not wanted */
+	if (!r->whole) /* the rest of the body is not wanted */
 		c->reply_ends = true;
 	http_put_reply(c, r, status, type, headers, body, len);
 	log_debug("http.request", "method=%s path=%s status=%d request_id=%s",
@@ -262,6 +293,12 @@ http_on_abort(struct http_req *r, void (*abort)(void *arg), void *arg)
 {
 	r->abort = abort;
 	r->abort_arg = arg;
+}
+
+void
+http_on_cancel(struct http_req *r, void (*cancel)(void *arg))
+{
+	r->cancel = cancel;
 }
 
 /* ---- for the application ---- */

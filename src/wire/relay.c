@@ -14,6 +14,7 @@
  *	POST                   str sid, u8 octets, bytes body
  *	POST_BEGIN             str sid
  *	GONE, DONE             the client took it away; the answer has arrived
+ *	CANCEL                 what POST_BEGIN announced will not come
  *	ANSWER                 u32 status, str type, bytes body
  *	CANDIDATE              str sid; answered by DECIDED: i64 error
  *	PROBE, TAKE, LEFT      of a candidate: "2probe", "5", the WebSocket is gone
@@ -103,6 +104,15 @@ asked_abort(void *arg)
 }
 
 static void
+asked_cancel(void *arg)
+{
+	struct asked *a = arg;
+
+	relay_tell(a->relay, a->slot, RELAY_CANCEL, a->ep, a->id);
+	asked_free(a);
+}
+
+static void
 send_asked(struct asked *a)
 {
 	const char *body;
@@ -134,6 +144,7 @@ asked_new(
 	HASH_ADD(hh, rl->asked, id, sizeof(a->id), a);
 	http_set_user(r, a);
 	http_on_abort(r, asked_abort, a);
+	http_on_cancel(r, asked_cancel);
 	rl->wire->stats.relayed++;
 	return a;
 }
@@ -276,14 +287,17 @@ serve(struct relay *rl, unsigned int from, struct endpoint *ep, uint64_t id, uns
 		served_free(s); /* no such session: the POST will hear of it */
 }
 
+/* The other side has no request of this id any more. */
 static void
-on_gone(struct relay *rl, unsigned int from, uint64_t id, bool done)
+on_gone(struct relay *rl, unsigned int from, uint64_t id, enum relay_type why)
 {
 	struct served *s = served_find(rl, from, id);
 
-	if (!s || (done && !s->answered))
+	if (!s || (why == RELAY_DONE && !s->answered))
 		return;
-	if (!s->answered)
+	if (!s->answered && why == RELAY_CANCEL)
+		eio_post_cancel(&s->base);
+	else if (!s->answered)
 		eio_request_gone(&s->base);
 	served_free(s);
 }
@@ -329,7 +343,8 @@ on_message(struct relay *rl, unsigned int from, struct endpoint *ep, unsigned in
 		break;
 	case RELAY_GONE:
 	case RELAY_DONE:
-		on_gone(rl, from, id, type == RELAY_DONE);
+	case RELAY_CANCEL:
+		on_gone(rl, from, id, (enum relay_type)type);
 		break;
 	case RELAY_ANSWER:
 		on_answer(rl, from, ep, id, u);
@@ -383,7 +398,7 @@ peer_down(struct relay *rl, unsigned int slot)
 			asked_fail(a);
 	HASH_ITER (hh, rl->served, s, stmp)
 		if (s->key.slot == slot)
-			on_gone(rl, slot, s->key.id, false);
+			on_gone(rl, slot, s->key.id, RELAY_GONE);
 	relay_links_down(rl, slot);
 	for (unsigned int i = 0; i < rl->wire->endpoint_count; i++)
 		eio_forget_moved(rl->wire->endpoints[i].eio, slot);

@@ -133,8 +133,9 @@ struct http_req *http_req_new(
 void http_req_free(struct http_req *r);
 /* What to do with a request when its head is there; false: it is answered already. */
 bool http_req_begin(struct http_req *r);
-void http_req_body(struct http_req *r, const void *data, size_t len);
-size_t http_req_missing(const struct http_req *r); /* bytes of the body */
+/* Bytes that follow the head, as many as are its body; false: refused and answered. */
+bool http_req_take(struct http_req *r, const void *data, size_t len, size_t *used_r);
+bool http_req_whole(const struct http_req *r); /* the body is complete */
 void http_req_complete(struct http_req *r);        /* hands it to whom it is for */
 void http_req_gone(struct http_req *r);            /* the connection is gone */
 /* Refuses what is not a request, or not one that we take; the connection ends after it. */
@@ -145,6 +146,11 @@ void http_put_reply(struct conn *c, const struct http_req *r, int status, const 
 bool http_is_upgrade(const struct http_req *r);
 const char *http_raw_query(const struct http_req *r, size_t *len_r);
 struct conn *http_conn(const struct http_req *r);
+/*
+ * Whoever was told that its body begins is not to answer it after all; with the arg of
+ * http_on_abort().  The session lives on.
+ */
+void http_on_cancel(struct http_req *r, void (*cancel)(void *arg));
 /* A pointer of whoever answers it. */
 void http_set_user(struct http_req *r, void *user);
 void *http_user(const struct http_req *r);

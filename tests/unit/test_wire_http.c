@@ -86,16 +86,51 @@ requests(void **state)
 	    "POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 50001\r\n\r\n", "413", "too_large");
 	assert_http("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "400",
 	    "bad_content_length");
-	assert_http("POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	    "411", "length_required");
 	assert_http("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: "
 		    "5\r\n\r\nhello",
 	    "400", "bad_content_length");
 	assert_http("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: "
 		    "chunked\r\n\r\nhello",
-	    "400", "bad_content_length");
+	    "400", "bad_transfer_encoding");
 	assert_http("GET /v1/x HTTP/1.1\r\n\r\n", "400", "host_required");
 	assert_http(late, "408", "timeout");
+}
+
+#define CHUNKED(body)                                                                              \
+	"POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" body
+
+static void
+chunked_bodies(void **state)
+{
+	char big[512];
+	int fd;
+
+	assert_http(CHUNKED("5\r\nhello\r\n0\r\n\r\n"), "200", "\r\n\r\nhello");
+	assert_http(CHUNKED("2;a=b\r\nhe\r\n03\r\nllo\r\n0\r\nX: y\r\n\r\n"), "200",
+	    "\r\n\r\nhello");
+	assert_http(CHUNKED("0\r\n\r\n"), "200", "Content-Length: 0");
+	assert_http(CHUNKED("g\r\n"), "400", "bad_chunk");
+	assert_http(CHUNKED("\r\n"), "400", "bad_chunk");
+	assert_http(CHUNKED("1\nx"), "400", "bad_chunk");
+	assert_http(CHUNKED("1\r\nxy"), "400", "bad_chunk");
+	assert_http(CHUNKED("-1\r\n"), "400", "bad_chunk");
+	assert_http(CHUNKED("1 \r\nx"), "400", "bad_chunk");
+	assert_http(CHUNKED("0\r\nX: y\n\r\n"), "400", "bad_chunk");
+	assert_http(CHUNKED("000000001\r\nx"), "400", "bad_chunk");
+	assert_http(CHUNKED("c351\r\n"), "413", "too_large");
+	assert_http(CHUNKED("ffffffff\r\n"), "413", "too_large");
+	assert_http("POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, "
+		    "chunked\r\n\r\n",
+	    "501", "transfer_encoding");
+	assert_http("POST /v1/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "400",
+	    "bad_transfer_encoding");
+	fd = dial(); /* the next request begins where the body ends */
+	snprintf(big, sizeof(big), "%s%s", CHUNKED("3\r\none\r\n0\r\n\r\n"),
+	    "GET /v1/x?q=two HTTP/1.1\r\nHost: x\r\n\r\n");
+	say(fd, big);
+	assert_non_null(strstr(answer_of(fd), "\r\n\r\none"));
+	assert_non_null(strstr(answer_of(fd), "\r\n\r\ntwo"));
+	close(fd);
 }
 
 static void
@@ -209,6 +244,7 @@ main(void)
 	    cmocka_unit_test(a_client_that_leaves_aborts_its_request),
 	    cmocka_unit_test(one_connection_carries_many_requests),
 	    cmocka_unit_test(requests),
+	    cmocka_unit_test(chunked_bodies),
 	    cmocka_unit_test(static_files),
 	    cmocka_unit_test(requests_in_one_read_are_answered_in_order),
 	    cmocka_unit_test(a_request_that_waits_costs_no_time),
