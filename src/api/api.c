@@ -218,7 +218,7 @@ read_body(struct api_call *call, const char **why_r)
 	*why_r = "body_required";
 	if (!body || !len)
 		return ERR_BAD_REQUEST;
-	call->body = json_parse(body, len, &json_default_limits, why_r);
+	call->body = json_parse(body, len, &call->api->json, why_r);
 	if (!call->body) {
 		*why_r = "invalid_json";
 		return ERR_BAD_REQUEST;
@@ -260,7 +260,14 @@ api_new(struct chat *chat)
 	struct api *a = xcalloc(1, sizeof(*a));
 
 	a->chat = chat;
+	a->json = json_default_limits;
 	return a;
+}
+
+void
+api_json_limits(struct api *a, unsigned int depth, unsigned int keys)
+{
+	a->json = (struct json_limits){.depth = depth, .keys = keys};
 }
 
 void

@@ -22,6 +22,7 @@ extern const struct sio_app api_sio_app;      /* its arg is the api */
 
 struct api *api_new(struct chat *chat);
 void api_request(void *api, struct http_req *r); /* wire_app.request */
+void api_json_limits(struct api *a, unsigned int depth, unsigned int keys); /* of bodies */
 void api_free(struct api **a);
 
 /* The route table for the test that compares it with the documentation; NULL ends it. */

@@ -10,11 +10,13 @@
 
 #include "api/api.h"
 #include "api/fields.h"
+#include "lib/json.h"
 
 #define API_PARAMS 2
 
 struct api {
 	struct chat *chat;
+	struct json_limits json;
 };
 
 /* One REST request under way; freed by api_done. */

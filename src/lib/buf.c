@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,3 +234,16 @@ blob_unref(struct blob **bp)
 	if (b && --b->refs == 0)
 		free(b);
 }
+
+#ifdef __GLIBC__
+void
+memory_trim(void)
+{
+	malloc_trim(0);
+}
+#else
+void
+memory_trim(void)
+{
+}
+#endif

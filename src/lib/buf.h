@@ -51,6 +51,8 @@ void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s); /* NULL gives NULL */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Gives memory that is free back to the system; takes milliseconds. */
+void memory_trim(void);
 /* Copies src, cut to size - 1 bytes; returns true if all of it fitted. */
 bool str_copy(char *dst, size_t size, const char *src);
 

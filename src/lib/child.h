@@ -25,7 +25,11 @@ enum chan_type {
 	CHAN_CONF = 1,   /* u32 slot, u32 workers now, str log target (stderr|syslog), conf_pack() */
 	CHAN_RELOAD,     /* conf_pack(): use it from now on */
 	CHAN_SECRET,     /* str name ("token"), bytes; worker only */
-	CHAN_LISTENER,   /* fd: accept from it; u32 slot it belongs to (maybe a neighbour's); str address */
+	CHAN_TLS,        /* u32 index of the listen section, bytes certificates, bytes key, bytes
+	                    ticket key; worker only; again when they have changed */
+	CHAN_ADDRESSES,  /* fd: memory that the workers share for limits per address */
+	CHAN_LISTENER,   /* fd: accept from it; u32 slot it belongs to (maybe a neighbour's), u32
+	                    index of the listen section, str address */
 	CHAN_UNLISTEN,   /* u32 slot: its own worker is back; close that listener */
 	CHAN_HUB,        /* fd: your new connection to the hub.  To the hub: u32 peer (slot, or
 	                    CHAN_PEER_ARCHIVER), fd of its end */

@@ -230,7 +230,14 @@ on_listen(cfg_t *cfg, cfg_opt_t *opt)
 		    cfg_getstr(sec, "address"));
 		return -1;
 	}
+	if (!*cfg_getstr(sec, "certificate") != !*cfg_getstr(sec, "key")) {
+		cfg_error(cfg, "listen: certificate and key belong together; %s is missing",
+		    *cfg_getstr(sec, "key") ? "certificate" : "key");
+		return -1;
+	}
 	c->listen[c->listen_count].address = xstrdup(cfg_getstr(sec, "address"));
+	c->listen[c->listen_count].certificate = xstrdup(cfg_getstr(sec, "certificate"));
+	c->listen[c->listen_count].key = xstrdup(cfg_getstr(sec, "key"));
 	c->listen[c->listen_count++].port = v;
 	return 0;
 }
@@ -267,7 +274,8 @@ static void
 schema_init(struct schema *s)
 {
 	static cfg_opt_t listen_opts[] = {CFG_STR("address", "127.0.0.1", CFGF_NONE),
-	    CFG_STR("port", "8080", CFGF_NONE), CFG_END()};
+	    CFG_STR("port", "8080", CFGF_NONE), CFG_STR("certificate", "", CFGF_NONE),
+	    CFG_STR("key", "", CFGF_NONE), CFG_END()};
 	size_t top = 0;
 
 	memset(s, 0, sizeof(*s));
@@ -536,6 +544,8 @@ conf_load(const char *path, char **error_r)
 	}
 	if (!c->listen_count) {
 		c->listen[0].address = xstrdup("127.0.0.1");
+		c->listen[0].certificate = xstrdup("");
+		c->listen[0].key = xstrdup("");
 		c->listen[0].port = PORT_DEFAULT;
 		c->listen_count = 1;
 	}

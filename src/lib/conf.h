@@ -21,6 +21,8 @@
 struct conf_listen {
 	char *address; /* numeric IPv4 or IPv6, or "*" */
 	int64_t port;  /* 0: any free one (tests) */
+	char *certificate; /* PEM file; "": no TLS */
+	char *key;         /* PEM file, a secret */
 };
 
 #define CONF_C_STR    char *

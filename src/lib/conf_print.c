@@ -3,7 +3,8 @@
  * conf_print: the table itself, and snapshots as text and as bytes.  Loop thread.
  *
  * Packed: for each row of the table in order its value (str, or i64, or u8 for BOOL)
- * and its origin; then u32 number of listen sections, each str address, i64 port.
+ * and its origin; then u32 number of listen sections, each str address, i64 port, str
+ * certificate, str key.
  * Master and children are the same binary, so the order is the same.
  */
 #include <inttypes.h>
@@ -132,9 +133,16 @@ conf_dump(const struct conf *c, FILE *out)
 		    c->origins[i]);
 	}
 	print_section(out, NULL, before, false);
-	for (size_t i = 0; i < c->listen_count; i++)
-		fprintf(out, "\nlisten {\n\taddress = \"%s\"\n\tport = %" PRId64 "\n}\n",
-		    c->listen[i].address, c->listen[i].port);
+	for (size_t i = 0; i < c->listen_count; i++) {
+		const struct conf_listen *l = &c->listen[i];
+
+		fprintf(out, "\nlisten {\n\taddress = \"%s\"\n\tport = %" PRId64 "\n", l->address,
+		    l->port);
+		if (*l->certificate)
+			fprintf(out, "\tcertificate = \"%s\"\n\tkey = \"%s\"\n", l->certificate,
+			    l->key);
+		fputs("}\n", out);
+	}
 	buf_fini(&b);
 }
 
@@ -186,8 +194,21 @@ conf_example(FILE *out)
 	fputs(
 	    "\n# Where to listen; the section may be given several times.  address is numeric, or\n"
 	    "# \"*\" for every address of this machine.  A change needs a restart.\n"
-	    "#listen {\n#\taddress = \"127.0.0.1\"\n#\tport = 8080\n#}\n",
+	    "#listen {\n#\taddress = \"127.0.0.1\"\n#\tport = 8080\n#}\n"
+	    "# With TLS: PEM files; the certificate is followed by those that vouch for it, the "
+	    "key\n"
+	    "# must not be readable by others.  A reload takes new contents.\n"
+	    "#listen {\n#\taddress = \"*\"\n#\tport = 8443\n"
+	    "#\tcertificate = \"/etc/palaver/cert.pem\"\n#\tkey = \"/etc/palaver/key.pem\"\n#}\n",
 	    out);
+}
+
+static void
+listen_clear(struct conf_listen *l)
+{
+	free(l->address);
+	free(l->certificate);
+	free(l->key);
 }
 
 void
@@ -199,7 +220,7 @@ conf_clear(struct conf *c)
 		free(c->origins[i]);
 	}
 	for (size_t i = 0; i < c->listen_count; i++)
-		free(c->listen[i].address);
+		listen_clear(&c->listen[i]);
 	free(c->origins);
 }
 
@@ -231,6 +252,8 @@ conf_pack(struct buf *b, const struct conf *c)
 	for (size_t i = 0; i < c->listen_count; i++) {
 		pack_str(b, c->listen[i].address);
 		pack_i64(b, c->listen[i].port);
+		pack_str(b, c->listen[i].certificate);
+		pack_str(b, c->listen[i].key);
 	}
 }
 
@@ -256,6 +279,8 @@ conf_unpack(struct unpack *u)
 	for (uint32_t i = 0; i < n && i < CONF_LISTEN_MAX; i++) {
 		c->listen[i].address = unpack_str(u);
 		c->listen[i].port = unpack_i64(u);
+		c->listen[i].certificate = unpack_str(u);
+		c->listen[i].key = unpack_str(u);
 		c->listen_count++;
 	}
 	if (!unpack_ok(u) || n > CONF_LISTEN_MAX)
@@ -301,7 +326,9 @@ same_listen(const struct conf *a, const struct conf *b)
 		return false;
 	for (size_t i = 0; i < a->listen_count; i++)
 		if (a->listen[i].port != b->listen[i].port ||
-		    strcmp(a->listen[i].address, b->listen[i].address) != 0)
+		    strcmp(a->listen[i].address, b->listen[i].address) != 0 ||
+		    strcmp(a->listen[i].certificate, b->listen[i].certificate) != 0 ||
+		    strcmp(a->listen[i].key, b->listen[i].key) != 0)
 			return false;
 	return true;
 }

@@ -109,6 +109,11 @@ master_reload(struct master *m, char **text_r)
 	conf_free(&fresh);
 	m->conf = merged;
 	log_set_level((enum log_level)log_level_parse(m->conf->log_level));
+	if (certs_reload(m, &error) < 0) {
+		log_error("master.certificate_kept", "%s; the old certificates stay", error);
+		buf_printf(&kept, "%s%s", kept.len ? "; " : "", error);
+		free(error);
+	}
 	proc_reload_all(m);
 	log_info("master.reloaded", "wants_restart=%s", log_quote(buf_cstr(&kept)));
 	*text_r = buf_steal(&kept);

@@ -33,8 +33,8 @@ struct proc {
 	enum proc_state state;
 	bool was_ready; /* ever */
 	unsigned int restarts;
-	int64_t started_ms;  /* monotonic */
-	int64_t backoff_ms;  /* before the next start */
+	int64_t started_ms; /* monotonic */
+	int64_t backoff_ms; /* before the next start */
 	ev_timer restart;
 	ev_child watch;
 	struct imsg_chan *chan;
@@ -46,6 +46,10 @@ struct listener {
 	int fds[CONF_LISTEN_MAX];
 };
 
+struct certificate { /* of one listen section; empty: no TLS */
+	struct buf chain, key;
+};
+
 struct master {
 	struct conf *conf;
 	char *conf_path;
@@ -55,9 +59,12 @@ struct master {
 	unsigned int workers;
 	struct proc *procs; /* hub, archiver, workers */
 	size_t proc_count;
-	struct listener *listeners; /* one a worker slot */
+	struct listener *listeners;          /* one a worker slot */
 	char addresses[CONF_LISTEN_MAX][80]; /* "127.0.0.1:8080", as bound */
 	struct buf token_key;
+	struct certificate certificates[CONF_LISTEN_MAX];
+	uint8_t ticket_key[80]; /* TLS_TICKET_KEY */
+	int addresses_fd;       /* memory for limits per address */
 	struct ctlsock *control;
 	struct control_call *calls; /* forwarded to a worker, not answered yet */
 	int lock_fd, pid_fd;
@@ -77,12 +84,21 @@ void setup_pid_file(struct master *m);
 void setup_given_key(struct master *m);
 void setup_own_key(struct master *m);
 void setup_limits(struct master *m);
+void setup_addresses(struct master *m);
 /* The parent waits for the tree and exits; returns in the daemon. */
 void setup_daemon(struct master *m);
 void setup_report(struct master *m, int status); /* tells the waiting parent */
 
 /* listener.c */
 void listener_open_all(struct master *m);
+
+/* certs.c */
+/* Reads and checks all; 0, or -1 with *error_r "listen.certificate: path: what is wrong". */
+int certs_load(const struct conf *c, struct certificate certs[CONF_LISTEN_MAX], char **error_r);
+void certs_free(struct certificate certs[CONF_LISTEN_MAX]);
+void setup_certificates(struct master *m);
+/* On a reload: new contents of the files, or the old ones and -1 with *error_r. */
+int certs_reload(struct master *m, char **error_r);
 
 /* proc.c */
 void proc_init_all(struct master *m);

@@ -98,6 +98,7 @@ load_conf(const struct options *o, char **path_r)
 static int
 test_only(const struct options *o, const struct conf *c)
 {
+	struct certificate certs[CONF_LISTEN_MAX];
 	struct buf key;
 	char *error;
 
@@ -109,6 +110,11 @@ test_only(const struct options *o, const struct conf *c)
 		}
 		buf_fini(&key);
 	}
+	if (certs_load(c, certs, &error) < 0) {
+		fprintf(stderr, "palaverd: %s\n", error);
+		return EX_CONFIG;
+	}
+	certs_free(certs);
 	if (o->dump)
 		conf_dump(c, stdout);
 	else
@@ -162,6 +168,7 @@ main(int argc, char **argv)
 	master_prepare(&m);
 	/* What may need root, and what may be refused without having changed anything. */
 	setup_given_key(&m);
+	setup_certificates(&m);
 	listener_open_all(&m);
 	setup_privileges(&m);
 	setup_directories(&m);
@@ -169,6 +176,7 @@ main(int argc, char **argv)
 	setup_pid_file(&m);
 	setup_own_key(&m);
 	setup_limits(&m);
+	setup_addresses(&m);
 	if (m.to_syslog)
 		log_init("master", -1, LOG_TO_SYSLOG,
 		    (enum log_level)log_level_parse(m.conf->log_level));
@@ -176,6 +184,7 @@ main(int argc, char **argv)
 	proc_init_all(&m);
 	control_open(&m);
 	status = master_run(&m);
+	certs_free(m.certificates);
 	conf_free(&m.conf);
 	return status;
 }

@@ -88,6 +88,37 @@ send_token_key(struct proc *p)
 	buf_fini(&b);
 }
 
+static void
+send_certificates(struct proc *p)
+{
+	struct master *m = p->master;
+
+	for (size_t i = 0; i < m->conf->listen_count; i++) {
+		const struct certificate *c = &m->certificates[i];
+		struct buf b;
+
+		if (!c->chain.len)
+			continue;
+		buf_init(&b);
+		pack_u32(&b, (uint32_t)i);
+		pack_bytes(&b, c->chain.data, c->chain.len);
+		pack_bytes(&b, c->key.data, c->key.len);
+		pack_bytes(&b, m->ticket_key, sizeof(m->ticket_key));
+		imsg_send_buf(p->chan, CHAN_TLS, 0, &b);
+		explicit_bzero(b.data, b.len);
+		buf_fini(&b);
+	}
+}
+
+static void
+send_addresses(struct proc *p)
+{
+	int fd = fcntl(p->master->addresses_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		imsg_send(p->chan, CHAN_ADDRESSES, 0, fd, NULL, 0);
+}
+
 /* Lets `to` accept from the listeners of a slot, its own or a neighbour's. */
 static void
 send_listeners(struct proc *to, unsigned int slot)
@@ -104,6 +135,7 @@ send_listeners(struct proc *to, unsigned int slot)
 		}
 		buf_init(&b);
 		pack_u32(&b, slot);
+		pack_u32(&b, (uint32_t)i);
 		pack_str(&b, m->addresses[i]);
 		imsg_send(to->chan, CHAN_LISTENER, 0, fd, b.data, b.len);
 		buf_fini(&b);
@@ -138,8 +170,11 @@ introduce(struct proc *p)
 	struct master *m = p->master;
 
 	send_conf(p);
-	if (p->role == PROC_WORKER)
+	if (p->role == PROC_WORKER) {
+		send_addresses(p); /* before the secret, with which the worker opens */
 		send_token_key(p);
+		send_certificates(p);
+	}
 	if (p->role == PROC_HUB)
 		for (size_t i = 1; i < m->proc_count; i++)
 			connect_to_hub(&m->procs[i]);
@@ -415,8 +450,12 @@ proc_reload_all(struct master *m)
 
 	buf_init(&b);
 	conf_pack(&b, m->conf);
-	for (size_t i = 0; i < m->proc_count; i++)
-		if (m->procs[i].chan)
-			imsg_send_buf(m->procs[i].chan, CHAN_RELOAD, 0, &b);
+	for (size_t i = 0; i < m->proc_count; i++) {
+		if (!m->procs[i].chan)
+			continue;
+		imsg_send_buf(m->procs[i].chan, CHAN_RELOAD, 0, &b);
+		if (m->procs[i].role == PROC_WORKER)
+			send_certificates(&m->procs[i]);
+	}
 	buf_fini(&b);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +28,8 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "master/master.h"
+
+#define ADDRESSES_SIZE (2 * 1024 * 1024) /* bytes; a worker refuses less than it needs */
 
 #define LOCK_WAIT_MS  5000
 #define LOCK_CHECK_MS 50
@@ -319,4 +322,13 @@ setup_report(struct master *m, int status)
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	dup2(null, STDERR_FILENO);
 	close(null);
+}
+
+/* Memory that the workers share; its layout is theirs (wire/address.h). */
+void
+setup_addresses(struct master *m)
+{
+	m->addresses_fd = memfd_create("palaver-addresses", MFD_CLOEXEC);
+	if (m->addresses_fd < 0 || ftruncate(m->addresses_fd, ADDRESSES_SIZE) < 0)
+		fatal(EX_OSERR, "setup.no_memory", "shared memory: %s", strerror(errno));
 }

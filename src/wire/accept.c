@@ -36,15 +36,13 @@ listeners_pause(struct wire *w, bool pause)
 }
 
 static void
-adopt(struct wire *w, int fd, const struct sockaddr_storage *sa)
+adopt(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 {
 	int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* we gather ourselves */
-	if (!conn_new(w, fd, sa)) {
-		log_warn("wire.not_adopted", "hint=raise LimitNOFILE");
+	if (!conn_new(w, fd, sa, tls))
 		return;
-	}
 	w->stats.accepted++;
 	if (++w->stats.connections >= w->opts.max_connections) {
 		log_warn("wire.full", "connections=%llu; raise http.max_connections",
@@ -66,7 +64,7 @@ accept_ready(struct ev_loop *l, ev_io *io, int revents)
 		    accept4(io->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
-			adopt(w, fd, &sa);
+			adopt(w, fd, &sa, ln->tls);
 		else if (errno == EMFILE || errno == ENFILE)
 			log_error("wire.no_descriptors", "raise LimitNOFILE");
 		if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
@@ -75,7 +73,7 @@ accept_ready(struct ev_loop *l, ev_io *io, int revents)
 }
 
 void
-wire_listen(struct wire *w, int fd, unsigned int tag)
+wire_listen(struct wire *w, int fd, unsigned int tag, int tls)
 {
 	struct listener *l;
 
@@ -86,6 +84,7 @@ wire_listen(struct wire *w, int fd, unsigned int tag)
 	l = xcalloc(1, sizeof(*l));
 	l->wire = w;
 	l->tag = tag;
+	l->tls = tls;
 	ev_io_init(&l->accept, accept_ready, fd, EV_READ);
 	l->accept.data = l;
 	if (!w->paused)

@@ -17,13 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "lib/log.h"
+#include "wire/address.h"
 #include "wire/wire_int.h"
 
 #define GATHER_MAX  (128 * 1024)
 #define REPLY_CHUNK (64 * 1024)
+#define CROWD_MIN   256  /* connections, for which it is worth it */
 #define PONGS_MAX   4096 /* bytes of pongs that may wait for a client */
 
 static uint8_t gather[GATHER_MAX];
@@ -268,7 +271,7 @@ static int
 read_head(struct conn *c)
 {
 	const struct wire_opts *o = &c->wire->opts;
-	const struct head_limits limits = {o->max_url, o->max_head};
+	const struct head_limits limits = {o->max_url, o->max_head, o->max_fields};
 	struct head_fault fault;
 	struct http_head h;
 	long n = http_head_parse((char *)c->in.data, c->in.len, &limits, &h, &fault);
@@ -448,6 +451,25 @@ resume_reading(struct conn *c)
 
 /* ---- the end of a connection ---- */
 
+/* What a crowd needed is given back when most of it has left; the allocator would keep it. */
+static void
+trim(void *arg)
+{
+	struct wire *w = arg;
+
+	w->crowd = w->stats.connections;
+	memory_trim();
+}
+
+static void
+count_down(struct wire *w)
+{
+	if (--w->stats.connections < w->opts.max_connections && !w->draining)
+		listeners_pause(w, false);
+	if (w->crowd >= CROWD_MIN && w->stats.connections < w->crowd / 4)
+		loop_defer(&w->trim);
+}
+
 static void
 conn_gone(struct conn *c)
 {
@@ -463,14 +485,13 @@ conn_gone(struct conn *c)
 	loop_cancel(&c->flush);
 	ev_timer_stop(loop_ev(), &c->deadline);
 	DL_DELETE(w->conns, c);
+	address_disconnect(w->addresses, &c->address);
 	buf_fini(&c->in);
 	buf_fini(&c->reply);
 	buf_fini(&c->control);
 	ws_reader_fini(&c->reader);
 	free(c);
-	w->stats.connections--;
-	if (w->stats.connections < w->opts.max_connections && !w->draining)
-		listeners_pause(w, false);
+	count_down(w);
 }
 
 /* ---- life ---- */
@@ -513,7 +534,8 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 {
 	struct conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
 
-	(void)user;
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+		wire_tls_context(lws_get_vhost_user(in), user);
 	if (!c)
 		return 0;
 	switch (reason) {
@@ -528,6 +550,13 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 	default:
 		return 0;
 	}
+}
+
+void
+conn_trim_init(struct wire *w)
+{
+	w->trim.run = trim;
+	w->trim.arg = w;
 }
 
 const struct lws_protocols conn_protocols[] = {
@@ -553,21 +582,95 @@ take_address(struct conn *c, const struct sockaddr_storage *sa)
 	memcpy(&c->address.s6_addr[12], &((const struct sockaddr_in *)sa)->sin_addr, 4);
 }
 
-/* NULL: libwebsockets did not want it, and has closed fd. */
+static bool
+is_listed(const char *list, const struct in6_addr *a)
+{
+	char text[ADDRESS_TEXT];
+	struct in6_addr one;
+
+	while (list && *list) {
+		size_t len;
+
+		list += strspn(list, " \t\n");
+		len = strcspn(list, " \t\n");
+		if (len && len < sizeof(text)) {
+			memcpy(text, list, len);
+			text[len] = '\0';
+			if (address_parse(text, &one) && memcmp(&one, a, sizeof(one)) == 0)
+				return true;
+		}
+		list += len;
+	}
+	return false;
+}
+
+/* Behind a trusted proxy the last hop that it names; programs may have written the others. */
+void
+http_client_address(const struct http_req *r, struct in6_addr *a)
+{
+	const struct conn *c = http_conn(r);
+	const char *list = c->proxy ? http_header(r, "x-forwarded-for") : NULL, *last;
+	char text[ADDRESS_TEXT];
+
+	*a = c->address;
+	if (!list)
+		return;
+	last = strrchr(list, ',');
+	last = last ? last + 1 : list;
+	last += strspn(last, " \t");
+	if (str_copy(text, sizeof(text), last))
+		address_parse(text, a);
+}
+
+static void
+too_many(struct wire *w, int fd, const struct conn *c)
+{
+	static const char answer[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\n"
+				     "Content-Length: 0\r\nConnection: close\r\n\r\n";
+	char text[ADDRESS_TEXT];
+
+	w->stats.refused_address++;
+	conn_address(c, text);
+	log_info("wire.address_full",
+	    "address=%s; http.max_connections_per_address, or name a proxy in http.trusted_proxies",
+	    text);
+	if (!c->tls && send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_debug("wire.not_told", "address=%s", text);
+	close(fd);
+}
+
+static struct lws *
+adopt(struct conn *c, int fd, int tls)
+{
+	lws_sock_file_fd_type sock = {.sockfd = fd};
+	struct wire *w = c->wire;
+
+	return lws_adopt_descriptor_vhost(c->tls ? w->tls[tls]->vhost : w->vhost,
+	    LWS_ADOPT_SOCKET | (c->tls ? LWS_ADOPT_ALLOW_SSL : 0), sock, conn_protocols[0].name,
+	    NULL);
+}
+
 struct conn *
-conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa)
+conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 {
 	struct conn *c = xcalloc(1, sizeof(*c));
-	lws_sock_file_fd_type sock;
 
 	c->wire = w;
+	c->tls = tls != WIRE_CLEAR;
 	c->flush.run = task;
 	c->flush.arg = c;
 	take_address(c, sa);
-	sock.sockfd = fd;
-	c->wsi = lws_adopt_descriptor_vhost(
-	    w->vhost, LWS_ADOPT_SOCKET, sock, conn_protocols[0].name, NULL);
-	if (!c->wsi) {
+	c->proxy = is_listed(w->proxies, &c->address);
+	if (!address_connect(
+		w->addresses, &c->address, c->proxy ? 0 : w->opts.max_connections_per_address)) {
+		too_many(w, fd, c);
+		free(c);
+		return NULL;
+	}
+	c->wsi = adopt(c, fd, tls);
+	if (!c->wsi) { /* it has closed fd */
+		log_warn("wire.not_adopted", "hint=raise LimitNOFILE");
+		address_disconnect(w->addresses, &c->address);
 		free(c);
 		return NULL;
 	}
@@ -576,5 +679,7 @@ conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa)
 	c->deadline.data = c;
 	deadline_in(c, w->opts.head_timeout);
 	DL_APPEND(w->conns, c);
+	if (w->stats.connections >= w->crowd)
+		w->crowd = w->stats.connections + 1;
 	return c;
 }

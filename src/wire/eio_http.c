@@ -9,7 +9,10 @@
 #include <strings.h>
 
 #include "lib/log.h"
+#include "wire/address.h"
 #include "wire/wire_int.h"
+
+#define TOO_MANY "too many new sessions from this address\n"
 
 struct endpoint *
 endpoint_of(struct wire *w, const char *path)
@@ -144,6 +147,19 @@ refuse(struct http_req *r, enum eio_error e, const char *text)
 	buf_fini(&b);
 }
 
+/* Has this address begun too many sessions of late? */
+static bool
+too_many(const struct wire *w, const struct http_req *r)
+{
+	struct in6_addr a;
+
+	http_client_address(r, &a);
+	if (address_session(w->addresses, &a, w->opts.sessions_per_address))
+		return false;
+	http_conn(r)->wire->stats.refused_address++;
+	return true;
+}
+
 static void
 handshake(struct endpoint *ep, struct http_req *r, bool polling)
 {
@@ -157,6 +173,8 @@ handshake(struct endpoint *ep, struct http_req *r, bool polling)
 		refuse(r, EIO_FORBIDDEN, fault);
 	else if (!revision_good(r))
 		refuse(r, EIO_UNSUPPORTED_VERSION, NULL);
+	else if (too_many(ep->wire, r))
+		http_reply(r, 429, "text/plain", "Retry-After: 1\r\n", TOO_MANY, strlen(TOO_MANY));
 	else
 		eio_open_polling(ep->eio, &poll_of(r)->base);
 }
@@ -250,8 +268,10 @@ refuse_upgrade(struct http_req *r, int status, const char *text)
 	c->wire->stats.protocol_errors++;
 	c->reply_ends = true;
 	http_reply(r, status, "text/html",
-	    status == 426 ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" : NULL, text,
-	    strlen(text));
+	    status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+	    : status == 429 ? "Retry-After: 1\r\n"
+			    : NULL,
+	    text, strlen(text));
 }
 
 static bool
@@ -373,7 +393,12 @@ eio_http_upgrade(struct endpoint *ep, struct http_req *r)
 		status = 400;
 		text = eio_error_text(EIO_BAD_REQUEST);
 	}
+	if (!status && !(sid && *sid) && too_many(ep->wire, r)) {
+		status = 429;
+		text = TOO_MANY;
+	}
 	if (status) {
+		free(headers);
 		refuse_upgrade(r, status, text);
 	} else if (sid && *sid) {
 		begin_upgrade(ep, r, sid, slot, headers);

@@ -143,12 +143,12 @@ read_request_line(
 /* ---- fields ---- */
 
 static long
-read_field(struct reader *r, struct span line, struct http_head *h)
+read_field(struct reader *r, struct span line, size_t max, struct http_head *h)
 {
 	const char *p = r->text + line.at, *end = p + line.len, *colon;
 	struct head_field *f;
 
-	if (h->field_count == HEAD_FIELDS_MAX)
+	if (h->field_count == max || h->field_count == HEAD_FIELDS_MAX)
 		return refuse(r, 431, "too_many_fields");
 	colon = memchr(p, ':', line.len);
 	if (!colon || colon == p)
@@ -268,7 +268,8 @@ http_head_parse(const char *text, size_t len, const struct head_limits *limits, 
 			break;
 		if (!first && !line.len)
 			return read_meaning(&r, h) < 0 ? -1 : (long)r.pos;
-		if ((first ? read_request_line(&r, line, limits, h) : read_field(&r, line, h)) < 0)
+		if ((first ? read_request_line(&r, line, limits, h)
+			   : read_field(&r, line, limits->fields, h)) < 0)
 			return -1;
 		first = false;
 	}

@@ -38,6 +38,7 @@ struct head_field {
 struct head_limits {
 	size_t target; /* bytes of the request target; more: 414 */
 	size_t total;  /* bytes of the whole head; more: 431 */
+	size_t fields; /* at most HEAD_FIELDS_MAX; more: 431 */
 };
 
 struct http_head {

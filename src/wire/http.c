@@ -240,6 +240,9 @@ http_put_reply(struct conn *c, const struct http_req *r, int status, const char 
 	if (!headers || !strstr(headers, "Cache-Control:"))
 		buf_puts(b, "Cache-Control: no-store\r\n");
 	buf_puts(b, "X-Content-Type-Options: nosniff\r\n");
+	if (c->tls && c->wire->opts.hsts)
+		buf_printf(b, "Strict-Transport-Security: max-age=%lld\r\n",
+		    (long long)(c->wire->opts.hsts / 1000));
 	if (r) {
 		buf_printf(b, "X-Request-Id: %s\r\n", r->request_id);
 		origin_put_headers(b, c->wire, r);

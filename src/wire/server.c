@@ -5,6 +5,7 @@
  */
 #include "wire/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,9 @@
 #include <utlist.h>
 
 #include "lib/log.h"
+#include "wire/address.h"
+#include "wire/sio_packet.h"
+#include "lib/tls.h"
 #include "wire/wire_int.h"
 
 #define READ_BUFFER 16384 /* bytes of one read; one a process */
@@ -40,7 +44,8 @@ make_context(struct wire *w)
 	info.port = CONTEXT_PORT_NO_LISTEN;
 	info.protocols = conn_protocols;
 	info.foreign_loops = loops;
-	info.options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_DISABLE_IPV6;
+	info.options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_DISABLE_IPV6 |
+		       LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 	info.alpn = "http/1.1";
 	info.retry_and_idle_policy = &no_validity;
 	info.pt_serv_buf_size = READ_BUFFER;
@@ -89,6 +94,10 @@ take_opts(struct wire *w, const struct wire_opts *o)
 	free(w->origins);
 	w->origins = xstrdup(o->origins);
 	w->opts.origins = w->origins;
+	free(w->proxies);
+	w->proxies = xstrdup(o->trusted_proxies);
+	w->opts.trusted_proxies = w->proxies;
+	sio_packet_limits(o->json_depth, o->json_keys, o->max_attachments);
 }
 
 struct wire *
@@ -105,8 +114,61 @@ wire_new(const struct wire_opts *opts, const struct wire_app *app)
 		add_endpoint(w, app->eio_path, app->eio, app->arg);
 	if (app->peers.tell)
 		w->relay = relay_new(w);
+	w->addresses = address_table_open(opts->address_fd, opts->slot);
+	conn_trim_init(w);
 	make_context(w);
 	return w;
+}
+
+/* ---- TLS ---- */
+
+/* Libwebsockets shows the context of a vhost that is being made; it has no certificate yet. */
+void
+wire_tls_context(void *tls_vhost, void *ssl_ctx)
+{
+	struct tls_vhost *t = tls_vhost;
+
+	if (t)
+		t->ctx = ssl_ctx;
+}
+
+static struct tls_vhost *
+make_tls_vhost(struct wire *w, unsigned int index)
+{
+	struct tls_vhost *t = xcalloc(1, sizeof(*t));
+	struct lws_context_creation_info info;
+	char name[16];
+
+	snprintf(name, sizeof(name), "tls%u", index);
+	memset(&info, 0, sizeof(info));
+	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+	info.vhost_name = name;
+	info.protocols = conn_protocols;
+	info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+		       LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX | LWS_SERVER_OPTION_DISABLE_IPV6;
+	info.alpn = "http/1.1";
+	info.user = t;
+	t->vhost = lws_create_vhost(w->lws, &info);
+	if (!t->vhost || !t->ctx) {
+		free(t);
+		return NULL;
+	}
+	tls_defaults(t->ctx);
+	return t;
+}
+
+const char *
+wire_tls(struct wire *w, unsigned int index, const struct tls_material *m)
+{
+	const char *why = tls_check(m);
+
+	if (why || index >= WIRE_TLS_MAX)
+		return why ? why : "has too high an index";
+	if (!w->tls[index])
+		w->tls[index] = make_tls_vhost(w, index);
+	if (!w->tls[index])
+		return "found no TLS in libwebsockets";
+	return tls_use(w->tls[index]->ctx, m);
 }
 
 void
@@ -118,6 +180,7 @@ wire_reconfigure(struct wire *w, const struct wire_opts *o)
 	take_opts(w, o);
 	w->opts.max_connections = fixed.max_connections;
 	w->opts.slot = fixed.slot;
+	w->opts.address_fd = -1;
 	fill_eio_opts(&eio, &w->opts);
 	for (unsigned int i = 0; i < w->endpoint_count; i++)
 		eio_server_reconfigure(w->endpoints[i].eio, &eio);
@@ -180,13 +243,18 @@ wire_free(struct wire **wp)
 	w->draining = true;
 	listeners_close(w);
 	lws_context_destroy(w->lws);
+	loop_cancel(&w->trim);
 	for (unsigned int i = 0; i < w->endpoint_count; i++) {
 		eio_server_free(&w->endpoints[i].eio);
 		free(w->endpoints[i].path);
 	}
 	sio_server_free(&w->sio);
 	relay_free(&w->relay);
+	for (int i = 0; i < WIRE_TLS_MAX; i++)
+		free(w->tls[i]);
+	address_table_close(&w->addresses);
 	free(w->origins);
+	free(w->proxies);
 	free(w->web_root);
 	free(w);
 }

@@ -33,9 +33,21 @@ struct wire_opts {
 	 * looked at, and no CORS header is sent.  The server's own is always allowed.
 	 */
 	const char *origins;
-	bool origins_credentials; /* Access-Control-Allow-Credentials */
+	bool origins_credentials;                 /* Access-Control-Allow-Credentials */
+	unsigned int max_connections_per_address; /* all workers; 0: no limit */
+	unsigned int sessions_per_address;        /* new ones a second; 0: no limit */
+	/*
+	 * Numeric addresses, separated by blanks, that are not limited and whose last
+	 * element of X-Forwarded-For is believed.  NULL: none.
+	 */
+	const char *trusted_proxies;
+	int64_t hsts;            /* ms of Strict-Transport-Security over TLS; 0: not sent */
+	unsigned int max_fields; /* of a request's head */
+	unsigned int json_depth, json_keys; /* of Socket.IO packets */
+	unsigned int max_attachments;       /* of one packet; at most SIO_ATTACHMENTS_MAX */
 	/* Fixed. */
 	size_t max_connections;
+	int address_fd;       /* memory shared by the workers, see address.h; -1: none.  Taken */
 	const char *sio_path; /* "/socket.io/" */
 	const char *web_root; /* static files; NULL or "": none */
 	unsigned int slot;    /* goes into session ids */
@@ -77,8 +89,19 @@ struct wire;
 struct wire *wire_new(
     const struct wire_opts *opts, const struct wire_app *app); /* ends the process if impossible */
 void wire_reconfigure(struct wire *w, const struct wire_opts *opts);
-/* Accepts from fd (listening, non-blocking; takes it); tag names it for wire_unlisten. */
-void wire_listen(struct wire *w, int fd, unsigned int tag);
+#define WIRE_CLEAR (-1)
+/*
+ * Accepts from fd (listening, non-blocking; takes it); tag names it for wire_unlisten.
+ * tls: the index given to wire_tls(), or WIRE_CLEAR.
+ */
+void wire_listen(struct wire *w, int fd, unsigned int tag, int tls);
+/*
+ * The certificate for connections of listeners with this index (0 to WIRE_TLS_MAX - 1),
+ * the first or a new one.  NULL, or what is wrong with it: the old one stays.
+ */
+#define WIRE_TLS_MAX 16
+struct tls_material;
+const char *wire_tls(struct wire *w, unsigned int index, const struct tls_material *m);
 void wire_unlisten(struct wire *w, unsigned int tag);
 /*
  * Stops accepting, answers new handshakes and requests 503, closes the sessions

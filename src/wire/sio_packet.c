@@ -12,7 +12,16 @@
 
 #define ACK_DIGITS_MAX 15
 
-const struct json_limits sio_json_limits = {.depth = 32, .keys = 10000, .any_text = true};
+struct json_limits sio_json_limits = {.depth = 32, .keys = 10000, .any_text = true};
+static unsigned int attachments_max = SIO_ATTACHMENTS_MAX;
+
+void
+sio_packet_limits(unsigned int depth, unsigned int keys, unsigned int attachments)
+{
+	sio_json_limits.depth = depth;
+	sio_json_limits.keys = keys;
+	attachments_max = attachments < SIO_ATTACHMENTS_MAX ? attachments : SIO_ATTACHMENTS_MAX;
+}
 
 bool
 sio_name_reserved(const char *event)
@@ -53,7 +62,7 @@ take_count(struct cursor *c, struct sio_decoded *d)
 	if (take_digits(c, 3, &v) < 1 || c->p == c->end || *c->p != '-')
 		return -1;
 	c->p++;
-	if (v < 1 || v > SIO_ATTACHMENTS_MAX)
+	if (v < 1 || v > attachments_max)
 		return -1;
 	d->attachments = (unsigned int)v;
 	return 0;

@@ -24,7 +24,12 @@ enum sio_type {
 	SIO_BINARY_ACK
 };
 
-extern const struct json_limits sio_json_limits;
+/*
+ * The process's limits of packets.  attachments: of one packet, at most
+ * SIO_ATTACHMENTS_MAX, because clients close a connection over more.
+ */
+extern struct json_limits sio_json_limits;
+void sio_packet_limits(unsigned int depth, unsigned int keys, unsigned int attachments);
 
 struct sio_decoded {
 	enum sio_type type;

@@ -33,6 +33,7 @@ void sio_server_free(struct sio_server **srv);
 struct listener {
 	struct wire *wire;
 	unsigned int tag;
+	int tls; /* WIRE_CLEAR, or index of the vhost */
 	ev_io accept;
 	struct listener *prev, *next;
 };
@@ -46,23 +47,34 @@ struct endpoint {
 };
 #define ENDPOINTS_MAX 2
 
+struct tls_vhost {
+	struct lws_vhost *vhost;
+	struct ssl_ctx_st *ctx; /* libwebsockets' */
+};
+
 struct relay;
 struct wire {
 	struct wire_opts opts;
 	struct wire_app app;
-	char *web_root, *origins;
+	char *web_root, *origins, *proxies;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
+	struct tls_vhost *tls[WIRE_TLS_MAX];
+	struct address_table *addresses;
 	struct endpoint endpoints[ENDPOINTS_MAX];
 	unsigned int endpoint_count;
 	struct sio_server *sio;
 	struct relay *relay;
 	struct listener *listeners;
 	struct conn *conns;
+	uint64_t crowd; /* most connections since memory was given back */
+	struct loop_task trim;
 	bool paused; /* at max_connections */
 	bool draining;
 	struct wire_stats stats;
 };
+
+void wire_tls_context(void *tls_vhost, void *ssl_ctx);
 
 /* ---- conn.c ---- */
 
@@ -87,8 +99,10 @@ struct conn {
 	bool reply_ends; /* close after the answer */
 	bool closing;    /* send what waits, then close_code, then go */
 	bool abort;      /* go now */
-	bool stopped;    /* input waits in `in` */
-	bool resuming;   /* at the end of the turn */
+	bool tls;
+	bool proxy;    /* its address is trusted */
+	bool stopped;  /* input waits in `in` */
+	bool resuming; /* at the end of the turn */
 	int close_code;
 	struct buf in;    /* read and not yet used */
 	struct buf reply; /* answer; reply_sent bytes of it are out */
@@ -108,7 +122,11 @@ struct conn {
 extern const struct lws_protocols conn_protocols[];
 extern const struct eio_transport conn_transport; /* its conn is a struct conn */
 
-struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa);
+/* Over a limit of its address, or libwebsockets does not want it: NULL, fd is closed. */
+struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls);
+/* The client's address, which a trusted proxy may name. */
+void http_client_address(const struct http_req *r, struct in6_addr *a);
+void conn_trim_init(struct wire *w);
 void conn_want_write(struct conn *c);
 void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
 /* The handshake is accepted: 101, and frames from now on. */
@@ -136,8 +154,8 @@ bool http_req_begin(struct http_req *r);
 /* Bytes that follow the head, as many as are its body; false: refused and answered. */
 bool http_req_take(struct http_req *r, const void *data, size_t len, size_t *used_r);
 bool http_req_whole(const struct http_req *r); /* the body is complete */
-void http_req_complete(struct http_req *r);        /* hands it to whom it is for */
-void http_req_gone(struct http_req *r);            /* the connection is gone */
+void http_req_complete(struct http_req *r);    /* hands it to whom it is for */
+void http_req_gone(struct http_req *r);        /* the connection is gone */
 /* Refuses what is not a request, or not one that we take; the connection ends after it. */
 void http_refuse(struct conn *c, int status, const char *code);
 /* Puts a finished answer into c->reply.  r, headers may be NULL. */

@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "bus/local.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "lib/tls.h"
 #include "worker/worker_int.h"
 
 #define STORE_THREADS 2
@@ -62,6 +64,15 @@ fill_wire_opts(struct wire_opts *o, const struct child *ch)
 	o->sio_path = "/socket.io/";
 	o->web_root = c->http_web_root;
 	o->slot = ch->slot;
+	o->address_fd = -1;
+	o->max_connections_per_address = (unsigned int)c->http_max_connections_per_address;
+	o->sessions_per_address = (unsigned int)c->http_sessions_per_address;
+	o->trusted_proxies = c->http_trusted_proxies;
+	o->hsts = c->http_hsts;
+	o->max_fields = (unsigned int)c->http_max_fields;
+	o->json_depth = (unsigned int)c->http_json_depth;
+	o->json_keys = (unsigned int)c->http_json_keys;
+	o->max_attachments = (unsigned int)c->socketio_max_attachments;
 }
 
 static void
@@ -148,8 +159,13 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	w->api = api_new(w->chat);
 	app.arg = w->api;
 	app.peers = (struct wire_peers){tell_peer, w};
+	api_json_limits(w->api, (unsigned int)c->http_json_depth, (unsigned int)c->http_json_keys);
 	fill_wire_opts(&wire_opts, w->child);
+	wire_opts.address_fd = w->address_fd;
 	w->wire = wire_new(&wire_opts, &app);
+	if (w->address_fd >= 0)
+		close(w->address_fd);
+	w->address_fd = -1;
 	chat_replay(w->chat);
 	child_ready(w->child);
 }
@@ -169,11 +185,34 @@ on_secret(struct worker *w, const struct imsg *m)
 		worker_start(w, key, len);
 }
 
+/* The master has checked it. */
+static void
+on_tls(struct worker *w, const struct imsg *m)
+{
+	struct tls_material t;
+	const char *why = "damaged message";
+	struct unpack u;
+	uint32_t index;
+	size_t len;
+
+	unpack_init(&u, m->data, m->len);
+	index = unpack_u32(&u);
+	t.chain = unpack_bytes(&u, &t.chain_len);
+	t.key = unpack_bytes(&u, &t.key_len);
+	t.tickets = unpack_bytes(&u, &len);
+	if (unpack_end(&u) && len == TLS_TICKET_KEY)
+		why = wire_tls(w->wire, index, &t);
+	if (why)
+		fatal(EX_SOFTWARE, "worker.no_tls", "listen section %u: the certificate %s", index,
+		    why);
+}
+
 static void
 on_listener(struct worker *w, struct imsg *m)
 {
 	struct unpack u;
-	uint32_t slot;
+	uint32_t slot, index;
+	bool tls;
 
 	unpack_init(&u, m->data, m->len);
 	slot = unpack_u32(&u);
@@ -181,7 +220,11 @@ on_listener(struct worker *w, struct imsg *m)
 		wire_unlisten(w->wire, slot);
 		return;
 	}
-	wire_listen(w->wire, m->fd, slot);
+	index = unpack_u32(&u);
+	if (!unpack_ok(&u) || index >= w->child->conf->listen_count)
+		return;
+	tls = *w->child->conf->listen[index].certificate;
+	wire_listen(w->wire, m->fd, slot, tls ? (int)index : WIRE_CLEAR);
 	m->fd = -1;
 }
 
@@ -237,13 +280,21 @@ on_message(struct child *ch, struct imsg *m)
 {
 	struct worker *w = ch->arg;
 
-	if (!w->chat && m->type != CHAN_SECRET && m->type != CHAN_DRAIN) {
+	if (!w->chat && m->type != CHAN_SECRET && m->type != CHAN_DRAIN &&
+	    m->type != CHAN_ADDRESSES) {
 		log_error("worker.early_message", "type=%u", m->type);
 		return;
 	}
 	switch (m->type) {
 	case CHAN_SECRET:
 		on_secret(w, m);
+		break;
+	case CHAN_ADDRESSES:
+		w->address_fd = m->fd;
+		m->fd = -1;
+		break;
+	case CHAN_TLS:
+		on_tls(w, m);
 		break;
 	case CHAN_HUB:
 		bus_local_set_fd(w->bus, m->fd);
@@ -275,6 +326,8 @@ reloaded(struct child *ch)
 		return;
 	fill_chat_opts(&chat_opts, ch->conf);
 	chat_reconfigure(w->chat, &chat_opts);
+	api_json_limits(w->api, (unsigned int)ch->conf->http_json_depth,
+	    (unsigned int)ch->conf->http_json_keys);
 	fill_wire_opts(&wire_opts, ch);
 	wire_reconfigure(w->wire, &wire_opts);
 }
@@ -282,7 +335,7 @@ reloaded(struct child *ch)
 int
 worker_main(struct child *ch)
 {
-	struct worker w = {.child = ch};
+	struct worker w = {.child = ch, .address_fd = -1};
 	int status;
 
 	ch->message = on_message;

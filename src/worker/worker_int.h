@@ -23,6 +23,7 @@ struct worker {
 	struct chat *chat;
 	struct api *api;
 	struct wire *wire;
+	int address_fd; /* from the master, until the wire has it; -1 */
 	ev_timer drain;
 	int64_t drain_until; /* monotonic ms */
 };

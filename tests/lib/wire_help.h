@@ -150,6 +150,11 @@ run_server(int listener)
 	    .max_packets = 1000,
 	    .max_url = 4096,
 	    .max_head = 8192,
+	    .max_fields = 64,
+	    .json_depth = 32,
+	    .json_keys = 1000,
+	    .max_attachments = SIO_ATTACHMENTS_MAX,
+	    .address_fd = -1,
 	    .head_timeout = 500,
 	    .idle_timeout = 5000,
 	    .write_timeout = 2000,
@@ -174,7 +179,7 @@ run_server(int listener)
 	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
 	loop_init();
 	w = wire_new(&o, &app);
-	wire_listen(w, listener, 0);
+	wire_listen(w, listener, 0, WIRE_CLEAR);
 	ev_signal_init(&term, drain, SIGTERM);
 	term.data = w;
 	ev_signal_start(loop_ev(), &term);

@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "app.h"
@@ -26,6 +27,7 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/pack.h"
+#include "lib/tls.h"
 
 #define WORKERS_MAX 64
 #define BACKLOG     4096
@@ -39,9 +41,21 @@ enum msg {
 
 struct options {
 	int port, workers, max_connections;
-	bool cors, deny;
+	bool deny;
+	const char *cert, *key;
 	struct wire_opts wire;
 };
+
+static void
+read_file(const char *path, struct buf *b)
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		fatal(EX_NOINPUT, "testserver.no_file", "%s: %s", path, strerror(errno));
+	b->len = fread(buf_reserve(b, 65536), 1, 65536, f);
+	fclose(f);
+}
 
 /* ---- worker ---- */
 
@@ -88,6 +102,29 @@ parent_gone(void *arg)
 	loop_stop();
 }
 
+static bool
+use_tls(struct wire *w, const struct options *o)
+{
+	struct buf chain = {0}, key = {0};
+	struct tls_material m = {0};
+	const char *why;
+
+	if (!o->cert || !o->key)
+		return false;
+	read_file(o->cert, &chain);
+	read_file(o->key, &key);
+	m.chain = chain.data;
+	m.chain_len = chain.len;
+	m.key = key.data;
+	m.key_len = key.len;
+	why = wire_tls(w, 0, &m);
+	if (why)
+		fatal(EX_CONFIG, "testserver.no_tls", "%s %s", o->cert, why);
+	buf_fini(&chain);
+	buf_fini(&key);
+	return true;
+}
+
 static int
 worker_main(const struct options *o, unsigned int slot)
 {
@@ -109,7 +146,7 @@ worker_main(const struct options *o, unsigned int slot)
 	if (o->workers > 1)
 		app.peers = (struct wire_peers){tell, &w};
 	w.wire = wire_new(&opts, &app);
-	wire_listen(w.wire, 4, 0);
+	wire_listen(w.wire, 4, 0, use_tls(w.wire, o) ? 0 : WIRE_CLEAR);
 	imsg_send(w.chan, MSG_READY, 0, -1, NULL, 0);
 	loop_run();
 	wire_free(&w.wire);
@@ -311,7 +348,8 @@ usage(void)
 {
 	fputs("usage: sio-testserver [--port N] [--workers N] [--ping-interval MS]\n"
 	      "       [--ping-timeout MS] [--max-payload BYTES] [--upgrade-timeout MS]\n"
-	      "       [--connect-timeout MS] [--max-connections N] [--cors] [--deny]\n",
+	      "       [--connect-timeout MS] [--max-connections N] [--cors] [--deny]\n"
+	      "       [--tls-cert FILE --tls-key FILE]\n",
 	    stderr);
 	exit(2);
 }
@@ -334,7 +372,8 @@ read_options(struct options *o, int argc, char **argv)
 	    {"ping-interval", 1, NULL, 'i'}, {"ping-timeout", 1, NULL, 't'},
 	    {"max-payload", 1, NULL, 'm'}, {"upgrade-timeout", 1, NULL, 'u'},
 	    {"connect-timeout", 1, NULL, 'c'}, {"max-connections", 1, NULL, 'n'},
-	    {"cors", 0, NULL, 'C'}, {"deny", 0, NULL, 'D'}, {NULL, 0, NULL, 0}};
+	    {"tls-cert", 1, NULL, 'e'}, {"tls-key", 1, NULL, 'k'}, {"cors", 0, NULL, 'C'},
+	    {"deny", 0, NULL, 'D'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -367,6 +406,12 @@ read_options(struct options *o, int argc, char **argv)
 			o->wire.origins = "*";
 			o->wire.origins_credentials = true;
 			break;
+		case 'e':
+			o->cert = optarg;
+			break;
+		case 'k':
+			o->key = optarg;
+			break;
 		case 'D':
 			o->deny = true;
 			break;
@@ -391,6 +436,11 @@ main(int argc, char **argv)
 		.max_queue = 16 * 1024 * 1024,
 		.max_url = 8192,
 		.max_head = 16384,
+		.max_fields = 64,
+		.json_depth = 32,
+		.json_keys = 10000,
+		.max_attachments = SIO_ATTACHMENTS_MAX,
+		.address_fd = -1,
 		.max_body = 1000000,
 		.head_timeout = 10000,
 		.body_timeout = 20000,

@@ -244,7 +244,9 @@ the_example_equals_the_table(void **state)
 		else if (row->kind != CONF_KIND_BOOL)
 			assert_true(*(const int64_t *)a == *(const int64_t *)b);
 	}
-	assert_int_equal(c->listen_count, 1);
+	assert_int_equal(c->listen_count, 2); /* the second shows TLS */
+	assert_string_equal(c->listen[0].certificate, "");
+	assert_string_equal(c->listen[1].certificate, "/etc/palaver/cert.pem");
 	assert_int_equal(c->listen[0].port, defaults->listen[0].port);
 	conf_free(&c);
 	conf_free(&defaults);
