@@ -13,11 +13,9 @@
  * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
  * answer, or of idleness; only a request that is with the application has none.
  */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <utlist.h>
 
 #include "lib/log.h"
@@ -26,7 +24,6 @@
 
 #define GATHER_MAX  (128 * 1024)
 #define REPLY_CHUNK (64 * 1024)
-#define CROWD_MIN   256  /* connections, for which it is worth it */
 #define PONGS_MAX   4096 /* bytes of pongs that may wait for a client */
 
 static uint8_t gather[GATHER_MAX];
@@ -92,6 +89,17 @@ write_bytes(struct conn *c, uint8_t *data, size_t len)
 {
 	c->wire->stats.writes++;
 	return lws_write(c->wsi, data, len, LWS_WRITE_RAW) < 0 ? -1 : 0;
+}
+
+void
+conn_write_interim(struct conn *c, const char *text)
+{
+	uint8_t bytes[64];
+	size_t len = strlen(text);
+
+	memcpy(bytes, text, len);
+	if (write_bytes(c, bytes, len) < 0)
+		conn_abort(c);
 }
 
 /* A Close frame: with a status, or empty (the client sees 1005). */
@@ -369,7 +377,7 @@ on_ping(void *arg, const uint8_t *data, size_t len)
 	struct conn *c = arg;
 
 	if (c->control.len + len + 2 > PONGS_MAX)
-		return false;
+		return true; /* only the latest must be answered (RFC 6455, 5.5.3) */
 	buf_putc(&c->control, (char)0x8a);
 	buf_putc(&c->control, (char)len);
 	buf_append(&c->control, data, len);
@@ -451,25 +459,6 @@ resume_reading(struct conn *c)
 
 /* ---- the end of a connection ---- */
 
-/* What a crowd needed is given back when most of it has left; the allocator would keep it. */
-static void
-trim(void *arg)
-{
-	struct wire *w = arg;
-
-	w->crowd = w->stats.connections;
-	memory_trim();
-}
-
-static void
-count_down(struct wire *w)
-{
-	if (--w->stats.connections < w->opts.max_connections && !w->draining)
-		listeners_pause(w, false);
-	if (w->crowd >= CROWD_MIN && w->stats.connections < w->crowd / 4)
-		loop_defer(&w->trim);
-}
-
 static void
 conn_gone(struct conn *c)
 {
@@ -491,7 +480,7 @@ conn_gone(struct conn *c)
 	buf_fini(&c->control);
 	ws_reader_fini(&c->reader);
 	free(c);
-	count_down(w);
+	conn_left(w);
 }
 
 /* ---- life ---- */
@@ -552,92 +541,8 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 	}
 }
 
-void
-conn_trim_init(struct wire *w)
-{
-	w->trim.run = trim;
-	w->trim.arg = w;
-}
-
 const struct lws_protocols conn_protocols[] = {
     {.name = "palaver", .callback = callback}, {.name = NULL}};
-
-void
-conn_address(const struct conn *c, char dst[ADDRESS_TEXT])
-{
-	if (IN6_IS_ADDR_V4MAPPED(&c->address))
-		inet_ntop(AF_INET, &c->address.s6_addr[12], dst, ADDRESS_TEXT);
-	else
-		inet_ntop(AF_INET6, &c->address, dst, ADDRESS_TEXT);
-}
-
-static void
-take_address(struct conn *c, const struct sockaddr_storage *sa)
-{
-	if (sa->ss_family == AF_INET6) {
-		c->address = ((const struct sockaddr_in6 *)sa)->sin6_addr;
-		return;
-	}
-	c->address.s6_addr[10] = c->address.s6_addr[11] = 0xff;
-	memcpy(&c->address.s6_addr[12], &((const struct sockaddr_in *)sa)->sin_addr, 4);
-}
-
-static bool
-is_listed(const char *list, const struct in6_addr *a)
-{
-	char text[ADDRESS_TEXT];
-	struct in6_addr one;
-
-	while (list && *list) {
-		size_t len;
-
-		list += strspn(list, " \t\n");
-		len = strcspn(list, " \t\n");
-		if (len && len < sizeof(text)) {
-			memcpy(text, list, len);
-			text[len] = '\0';
-			if (address_parse(text, &one) && memcmp(&one, a, sizeof(one)) == 0)
-				return true;
-		}
-		list += len;
-	}
-	return false;
-}
-
-/* Behind a trusted proxy the last hop that it names; programs may have written the others. */
-void
-http_client_address(const struct http_req *r, struct in6_addr *a)
-{
-	const struct conn *c = http_conn(r);
-	const char *list = c->proxy ? http_header(r, "x-forwarded-for") : NULL, *last;
-	char text[ADDRESS_TEXT];
-
-	*a = c->address;
-	if (!list)
-		return;
-	last = strrchr(list, ',');
-	last = last ? last + 1 : list;
-	last += strspn(last, " \t");
-	if (str_copy(text, sizeof(text), last))
-		address_parse(text, a);
-}
-
-static void
-too_many(struct wire *w, int fd, const struct conn *c)
-{
-	static const char answer[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\n"
-				     "Content-Length: 0\r\nConnection: close\r\n\r\n";
-	char text[ADDRESS_TEXT];
-
-	w->stats.refused_address++;
-	conn_address(c, text);
-	log_info("wire.address_full",
-	    "address=%s; http.max_connections_per_address, or name a proxy in http.trusted_proxies",
-	    text);
-	if (!c->tls && send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		log_debug("wire.not_told", "address=%s", text);
-	close(fd);
-}
 
 static struct lws *
 adopt(struct conn *c, int fd, int tls)
@@ -659,11 +564,7 @@ conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 	c->tls = tls != WIRE_CLEAR;
 	c->flush.run = task;
 	c->flush.arg = c;
-	take_address(c, sa);
-	c->proxy = is_listed(w->proxies, &c->address);
-	if (!address_connect(
-		w->addresses, &c->address, c->proxy ? 0 : w->opts.max_connections_per_address)) {
-		too_many(w, fd, c);
+	if (!conn_admit(c, fd, sa)) {
 		free(c);
 		return NULL;
 	}
@@ -679,7 +580,5 @@ conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 	c->deadline.data = c;
 	deadline_in(c, w->opts.head_timeout);
 	DL_APPEND(w->conns, c);
-	if (w->stats.connections >= w->crowd)
-		w->crowd = w->stats.connections + 1;
 	return c;
 }

@@ -14,11 +14,30 @@
 
 #define TOO_MANY "too many new sessions from this address\n"
 
+/* Escapes of letters count as the letters, one of "/" does not (RFC 3986, 2.2). */
+static bool
+path_begins(const char *path, size_t len, const char *prefix)
+{
+	char c[2];
+
+	while (*prefix) {
+		size_t n = len && *path == '%' ? 3 : 1;
+
+		if (len < n || http_decode(c, path, n, false) != 1 || *c != *prefix ||
+		    (n == 3 && *c == '/'))
+			return false;
+		prefix++;
+		path += n;
+		len -= n;
+	}
+	return true;
+}
+
 struct endpoint *
-endpoint_of(struct wire *w, const char *path)
+endpoint_of(struct wire *w, const char *path, size_t len)
 {
 	for (unsigned int i = 0; i < w->endpoint_count; i++)
-		if (strncmp(path, w->endpoints[i].path, strlen(w->endpoints[i].path)) == 0)
+		if (path_begins(path, len, w->endpoints[i].path))
 			return &w->endpoints[i];
 	return NULL;
 }
@@ -30,6 +49,12 @@ struct poll {
 	struct http_req *r;
 };
 
+void
+eio_http_answer(struct http_req *r, int status, const char *type, const void *body, size_t len)
+{
+	http_reply(r, status, type, status == 405 ? "Allow: GET, POST\r\n" : NULL, body, len);
+}
+
 static void
 poll_answer(struct eio_request *rq, int status, const char *type, const void *body, size_t len)
 {
@@ -37,7 +62,7 @@ poll_answer(struct eio_request *rq, int status, const char *type, const void *bo
 	struct http_req *r = p->r;
 
 	free(p);
-	http_reply(r, status, type, NULL, body, len);
+	eio_http_answer(r, status, type, body, len);
 }
 
 static void
@@ -108,6 +133,15 @@ static bool
 is_ours(const struct endpoint *ep, int slot)
 {
 	return slot == (int)ep->wire->opts.slot || !ep->wire->relay;
+}
+
+/* The slot of a session id; -1: no worker has, or can have, such a session. */
+static int
+slot_of(const struct endpoint *ep, const char *sid)
+{
+	int slot = eio_sid_slot(sid);
+
+	return ep->wire->relay && slot >= (int)ep->wire->app.peers.slots ? -1 : slot;
 }
 
 /* For handshakes: the text of the refusal, or NULL: welcome. */
@@ -207,7 +241,7 @@ eio_http_request(struct endpoint *ep, struct http_req *r)
 		handshake(ep, r, polling);
 		return;
 	}
-	slot = eio_sid_slot(sid);
+	slot = slot_of(ep, sid);
 	if (slot < 0) {
 		refuse(r, EIO_UNKNOWN_SID, NULL);
 		return;
@@ -230,7 +264,7 @@ eio_http_body_begins(struct endpoint *ep, struct http_req *r)
 	if (!sid || !transport || strcmp(transport, "polling") != 0 || is_octets(r) ||
 	    http_method(r) != HTTP_POST || !revision_good(r))
 		return;
-	slot = eio_sid_slot(sid);
+	slot = slot_of(ep, sid);
 	if (slot < 0)
 		return;
 	if (is_ours(ep, slot))
@@ -268,7 +302,8 @@ refuse_upgrade(struct http_req *r, int status, const char *text)
 	c->wire->stats.protocol_errors++;
 	c->reply_ends = true;
 	http_reply(r, status, "text/html",
-	    status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+	    status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: "
+			      "Upgrade, close\r\n"
 	    : status == 429 ? "Retry-After: 1\r\n"
 			    : NULL,
 	    text, strlen(text));
@@ -290,8 +325,9 @@ handshake_fault(const struct http_req *r, const char **text_r)
 	size_t len;
 
 	*text_r = "Bad request";
-	if (!header_is(r, "upgrade", "websocket") || http_method(r) != HTTP_GET ||
-	    http_body(r, &len))
+	if (http_method(r) != HTTP_GET || http_body(r, &len) ||
+	    http_header(r, "transfer-encoding") || http_header_count(r, "sec-websocket-key") != 1 ||
+	    http_header_count(r, "sec-websocket-version") > 1)
 		return 400;
 	if (!header_is(r, "sec-websocket-version", "13"))
 		return 426;
@@ -377,7 +413,7 @@ eio_http_upgrade(struct endpoint *ep, struct http_req *r)
 	char *headers = NULL;
 
 	if (!status && sid && *sid) {
-		slot = eio_sid_slot(sid);
+		slot = slot_of(ep, sid);
 		if (slot < 0) {
 			status = 400;
 			text = eio_error_text(EIO_UNKNOWN_SID);

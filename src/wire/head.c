@@ -86,27 +86,86 @@ read_method(const char *text, struct span s, enum http_method *m)
 	return -1;
 }
 
-/* Path and query of an origin-form, or of an absolute-form behind its authority. */
+static bool
+is_host_char(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       (c && strchr("-._~!$&'()*+,;=%", c));
+}
+
+/* host or [IPv6], and perhaps a port (RFC 3986, 3.2.2 and 3.2.3); nothing else. */
+static bool
+authority_valid(const char *p, size_t len)
+{
+	const char *end = p + len, *host = p;
+
+	if (p < end && *p == '[') {
+		for (p++; p < end && (is_token_char((unsigned char)*p) || *p == ':'); p++)
+			;
+		if (p == end || *p++ != ']')
+			return false;
+	} else {
+		while (p < end && is_host_char((unsigned char)*p))
+			p++;
+	}
+	if (p == host || p == end)
+		return p != host;
+	if (*p++ != ':' || end - p > 5)
+		return false;
+	while (p < end && *p >= '0' && *p <= '9')
+		p++;
+	return p == end;
+}
+
+/* The length of "http://host" in front of an absolute-form; 0: it is none; -1: malformed. */
+static long
+absolute_prefix(const char *p, size_t len)
+{
+	size_t scheme = 0, end;
+
+	if (len > 7 && strncasecmp(p, "http://", 7) == 0)
+		scheme = 7;
+	else if (len > 8 && strncasecmp(p, "https://", 8) == 0)
+		scheme = 8;
+	if (!scheme)
+		return 0;
+	for (end = scheme; end < len && p[end] != '/' && p[end] != '?'; end++)
+		;
+	return authority_valid(p + scheme, end - scheme) ? (long)end : -1;
+}
+
+/* Path and query of an origin-form or an absolute-form, whose path may be empty. */
 static int
 read_target(const char *text, struct span t, struct http_head *h)
 {
 	const char *p = text + t.at, *end = p + t.len, *mark;
+	long prefix;
 
 	for (const char *q = p; q < end; q++)
 		if ((unsigned char)*q <= ' ' || (unsigned char)*q > '~' || *q == '#')
 			return -1;
-	if (t.len > 7 && strncasecmp(p, "http://", 7) == 0)
-		p = memchr(p + 7, '/', t.len - 7);
-	else if (t.len > 8 && strncasecmp(p, "https://", 8) == 0)
-		p = memchr(p + 8, '/', t.len - 8);
-	if (!p || p == end || *p != '/')
+	prefix = absolute_prefix(p, t.len);
+	if (prefix < 0 || (prefix == 0 && (p == end || *p != '/')))
 		return -1;
+	p += prefix;
 	mark = memchr(p, '?', (size_t)(end - p));
 	h->path = (struct span){(uint32_t)(p - text), (uint32_t)((mark ? mark : end) - p)};
 	h->query = (struct span){(uint32_t)(end - text), 0};
 	if (mark)
 		h->query = (struct span){(uint32_t)(mark + 1 - text), (uint32_t)(end - mark - 1)};
 	return 0;
+}
+
+/* HTTP/1.x is read as 1.1, unless x is 0.  0, or the status of the refusal. */
+static int
+read_version(const char *p, struct http_head *h)
+{
+	bool digits = p[5] >= '0' && p[5] <= '9' && p[6] == '.' && p[7] >= '0' && p[7] <= '9';
+
+	if (strncmp(p, "HTTP/", 5) != 0 || !digits)
+		return 400;
+	h->minor = p[7] != '0';
+	return p[5] == '1' ? 0 : 505;
 }
 
 static long
@@ -116,15 +175,16 @@ read_request_line(
 	const char *p = r->text + line.at, *end = p + line.len;
 	const char *a = memchr(p, ' ', line.len), *b;
 	struct span method, target;
+	int status;
 
 	if (!a)
 		return refuse(r, 400, "bad_request_line");
 	b = memchr(a + 1, ' ', (size_t)(end - a - 1));
-	if (!b || end - b - 1 != 8 || strncmp(b + 1, "HTTP/", 5) != 0)
+	if (!b || end - b - 1 != 8)
 		return refuse(r, 400, "bad_request_line");
-	if (memcmp(b + 6, "1.1", 3) != 0 && memcmp(b + 6, "1.0", 3) != 0)
-		return refuse(r, 505, "http_version");
-	h->minor = (unsigned int)(b[8] - '0');
+	status = read_version(b + 1, h);
+	if (status)
+		return refuse(r, status, status == 505 ? "http_version" : "bad_request_line");
 	method = (struct span){line.at, (uint32_t)(a - p)};
 	target = (struct span){(uint32_t)(a + 1 - r->text), (uint32_t)(b - a - 1)};
 	for (uint32_t i = 0; i < method.len; i++)
@@ -206,43 +266,76 @@ read_length(const char *text, struct span v, uint64_t *length_r)
 	return 0;
 }
 
+struct meaning {
+	bool close, keep, upgrade, websocket;
+	unsigned int hosts, codings;
+	bool chunked_last, chunked_only;
+};
+
+/* "chunked" as the last of the codings, and as the only one. */
+static void
+read_coding(const char *text, struct span v, struct meaning *m)
+{
+	uint32_t last = v.len;
+
+	while (last && text[v.at + last - 1] != ',')
+		last--;
+	while (last < v.len && (text[v.at + last] == ' ' || text[v.at + last] == '\t'))
+		last++;
+	m->codings++;
+	m->chunked_last = same(text, (struct span){v.at + last, v.len - last}, "chunked");
+	m->chunked_only = same(text, v, "chunked");
+}
+
+static long
+read_one_meaning(
+    struct reader *r, const struct head_field *f, struct meaning *m, struct http_head *h)
+{
+	const char *text = r->text;
+
+	if (same(text, f->name, "host")) {
+		if (++m->hosts > 1 || !authority_valid(text + f->value.at, f->value.len))
+			return refuse(r, 400, "bad_host");
+	} else if (same(text, f->name, "content-length")) {
+		if (h->length_given || read_length(text, f->value, &h->length) < 0)
+			return refuse(r, 400, "bad_content_length");
+		h->length_given = true;
+	} else if (same(text, f->name, "transfer-encoding")) {
+		read_coding(text, f->value, m);
+	} else if (same(text, f->name, "connection")) {
+		m->close = m->close || lists(text, f->value, "close");
+		m->keep = m->keep || lists(text, f->value, "keep-alive");
+		m->upgrade = m->upgrade || lists(text, f->value, "upgrade");
+	} else if (same(text, f->name, "upgrade")) {
+		m->websocket = m->websocket || lists(text, f->value, "websocket");
+	} else if (same(text, f->name, "expect")) {
+		if (!same(text, f->value, "100-continue"))
+			return refuse(r, 417, "expectation_failed");
+		h->expect_continue = true;
+	}
+	return 0;
+}
+
 /* What the fields mean together. */
 static long
 read_meaning(struct reader *r, struct http_head *h)
 {
-	bool close = false, keep = false, upgrade = false, connection_upgrade = false;
-	unsigned int hosts = 0;
-	unsigned int codings = 0;
+	struct meaning m = {0};
 
-	for (size_t i = 0; i < h->field_count; i++) {
-		struct span name = h->fields[i].name, value = h->fields[i].value;
-
-		if (same(r->text, name, "host")) {
-			if (++hosts > 1 || !value.len)
-				return refuse(r, 400, "bad_host");
-		} else if (same(r->text, name, "content-length")) {
-			if (h->length_given || read_length(r->text, value, &h->length) < 0)
-				return refuse(r, 400, "bad_content_length");
-			h->length_given = true;
-		} else if (same(r->text, name, "transfer-encoding")) {
-			codings++;
-			h->chunked = same(r->text, value, "chunked");
-		} else if (same(r->text, name, "connection")) {
-			close = close || lists(r->text, value, "close");
-			keep = keep || lists(r->text, value, "keep-alive");
-			connection_upgrade = connection_upgrade || lists(r->text, value, "upgrade");
-		} else if (same(r->text, name, "upgrade")) {
-			upgrade = true;
-		}
-	}
-	if (codings && (h->length_given || codings > 1 || h->minor == 0))
+	h->expect_continue = false;
+	for (size_t i = 0; i < h->field_count; i++)
+		if (read_one_meaning(r, &h->fields[i], &m, h) < 0)
+			return -1;
+	if (m.codings && (h->length_given || m.codings > 1 || h->minor == 0 || !m.chunked_last))
 		return refuse(r, 400, "bad_transfer_encoding");
-	if (codings && !h->chunked)
+	if (m.codings && !m.chunked_only)
 		return refuse(r, 501, "transfer_encoding_not_implemented");
-	if (!hosts && h->minor == 1)
+	if (!m.hosts && h->minor == 1)
 		return refuse(r, 400, "host_required");
-	h->keep_alive = !close && (h->minor == 1 || keep);
-	h->upgrade = upgrade && connection_upgrade;
+	h->chunked = m.codings;
+	h->keep_alive = !m.close && (h->minor == 1 || m.keep);
+	h->websocket = h->minor == 1 && m.upgrade && m.websocket;
+	h->expect_continue = h->expect_continue && h->minor == 1;
 	return 0;
 }
 
@@ -330,22 +423,37 @@ http_decode(char *dst, const char *src, size_t len, bool plus)
 	return (long)n;
 }
 
-bool
-http_query_get(const char *query, size_t len, const char *name, char *dst, size_t size)
+/* Is this, decoded, the name? */
+static bool
+is_name(const char *p, size_t len, const char *name)
 {
-	size_t n = strlen(name), i = 0;
+	char decoded[64];
+
+	if (len >= sizeof(decoded))
+		return false;
+	return http_decode(decoded, p, len, true) >= 0 && strcmp(decoded, name) == 0;
+}
+
+enum http_query
+http_query_get(const char *query, size_t len, const char *name, char *dst)
+{
 	const char *value = NULL;
-	size_t value_len = 0;
+	size_t value_len = 0, i = 0;
 
 	while (i < len) {
-		const char *p = query + i, *end = memchr(p, '&', len - i);
-		size_t part = end ? (size_t)(end - p) : len - i;
+		const char *p = query + i, *end = memchr(p, '&', len - i), *eq;
+		size_t part = end ? (size_t)(end - p) : len - i, n;
 
-		if (part >= n && memcmp(p, name, n) == 0 && (part == n || p[n] == '=')) {
-			value = part == n ? p + n : p + n + 1;
-			value_len = part == n ? 0 : part - n - 1;
+		eq = memchr(p, '=', part);
+		n = eq ? (size_t)(eq - p) : part;
+		if (is_name(p, n, name)) {
+			value = eq ? eq + 1 : p + n;
+			value_len = part - (size_t)(value - p);
 		}
 		i += part + 1;
 	}
-	return value && value_len < size && http_decode(dst, value, value_len, true) >= 0;
+	if (!value)
+		return HTTP_QUERY_ABSENT;
+	return http_decode(dst, value, value_len, true) < 0 ? HTTP_QUERY_MALFORMED
+							    : HTTP_QUERY_GOOD;
 }

@@ -50,7 +50,8 @@ struct http_head {
 	bool length_given;
 	uint64_t length; /* Content-Length, at most 15 digits */
 	bool keep_alive;
-	bool upgrade; /* Connection names "upgrade" and there is an Upgrade field */
+	bool websocket; /* Connection names "upgrade", and an Upgrade field "websocket" */
+	bool expect_continue;
 	size_t field_count;
 	struct head_field fields[HEAD_FIELDS_MAX];
 };
@@ -78,9 +79,10 @@ const struct head_field *http_head_find(
 long http_decode(char *dst, const char *src, size_t len, bool plus);
 
 /*
- * The value of a query parameter, decoded, into dst.  false: absent, too long or
- * malformed.  The last one wins (protocol, section 2.1).
+ * The value of a query parameter, decoded, into dst, which holds len + 1 bytes.  The
+ * last one of that name wins (protocol, section 2.1).
  */
-bool http_query_get(const char *query, size_t len, const char *name, char *dst, size_t size);
+enum http_query { HTTP_QUERY_ABSENT, HTTP_QUERY_GOOD, HTTP_QUERY_MALFORMED };
+enum http_query http_query_get(const char *query, size_t len, const char *name, char *dst);
 
 #endif

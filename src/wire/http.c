@@ -26,11 +26,12 @@ struct query_value {
 struct http_req {
 	struct conn *conn;
 	enum http_method method;
-	bool upgrade;
+	bool websocket, expect_continue;
 	char request_id[20];
 	char *path; /* decoded */
 	char *text; /* the head */
-	const char *query;
+	const char *query, *raw_path;
+	size_t raw_path_len;
 	size_t query_len;
 	struct head_field *fields;
 	size_t field_count;
@@ -62,7 +63,8 @@ http_req_new(struct conn *c, const struct http_head *h, const char *text, size_t
 
 	r->conn = c;
 	r->method = h->method;
-	r->upgrade = h->upgrade;
+	r->websocket = h->websocket;
+	r->expect_continue = h->expect_continue;
 	r->length = (size_t)h->length;
 	r->chunked = h->chunked;
 	random_token(r->request_id, 12);
@@ -78,8 +80,11 @@ http_req_new(struct conn *c, const struct http_head *h, const char *text, size_t
 	}
 	r->query = r->text + h->query.at;
 	r->query_len = h->query.len;
-	r->path = xmalloc(h->path.len + 1);
-	if (http_decode(r->path, r->text + h->path.at, h->path.len, false) < 0) {
+	r->raw_path = r->text + h->path.at;
+	r->raw_path_len = h->path.len;
+	r->path = xmalloc(h->path.len + 2);
+	strcpy(r->path, "/"); /* of an absolute-form it may be empty */
+	if (h->path.len && http_decode(r->path, r->raw_path, h->path.len, false) < 0) {
 		free(r->path);
 		r->path = NULL;
 	}
@@ -143,14 +148,18 @@ http_req_begin(struct http_req *r)
 		http_refuse(c, 400, "bad_target");
 		return false;
 	}
-	r->endpoint = endpoint_of(c->wire, r->path);
+	r->endpoint = endpoint_of(c->wire, r->raw_path, r->raw_path_len);
 	if (r->length > body_limit(r)) {
 		refuse_too_large(r);
 		return false;
 	}
 	if (r->endpoint && (r->chunked || r->length > c->in.len))
 		eio_http_body_begins(r->endpoint, r);
-	return c->req == r;
+	if (c->req != r)
+		return false;
+	if (r->expect_continue && !c->in.len && (r->chunked || r->length))
+		conn_write_interim(c, "HTTP/1.1 100 Continue\r\n\r\n");
+	return true;
 }
 
 bool
@@ -190,12 +199,10 @@ http_req_complete(struct http_req *r)
 		http_reply(r, 503, "text/plain", "Retry-After: 1\r\n", "shutting down\n", 14);
 	else if (origin_preflight(r, w))
 		;
-	else if (r->endpoint && r->upgrade)
+	else if (r->endpoint && r->websocket)
 		eio_http_upgrade(r->endpoint, r);
 	else if (r->endpoint)
 		eio_http_request(r->endpoint, r);
-	else if (r->upgrade)
-		http_reply(r, 400, "text/plain", NULL, "Not found", 9);
 	else if (prefix && strncmp(r->path, prefix, strlen(prefix)) == 0)
 		w->app.request(w->app.arg, r);
 	else
@@ -214,9 +221,9 @@ reason_phrase(int status)
 	    {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
 	    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
 	    {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-	    {422, "Unprocessable Content"}, {429, "Too Many Requests"},
-	    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
-	    {501, "Not Implemented"}, {503, "Service Unavailable"},
+	    {417, "Expectation Failed"}, {422, "Unprocessable Content"}, {426, "Upgrade Required"},
+	    {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
+	    {500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"},
 	    {505, "HTTP Version Not Supported"}};
 
 	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
@@ -247,7 +254,7 @@ http_put_reply(struct conn *c, const struct http_req *r, int status, const char 
 		buf_printf(b, "X-Request-Id: %s\r\n", r->request_id);
 		origin_put_headers(b, c->wire, r);
 	}
-	if (c->reply_ends || c->wire->draining)
+	if ((c->reply_ends || c->wire->draining) && !(headers && strstr(headers, "Connection:")))
 		buf_puts(b, "Connection: close\r\n");
 	if (headers)
 		buf_puts(b, headers);
@@ -337,8 +344,14 @@ http_query(const struct http_req *cr, const char *name)
 	for (v = r->values; v; v = v->next)
 		if (strcmp(v->name, name) == 0)
 			return v->value;
-	v = xmalloc(sizeof(*v) + r->query_len + 1);
-	if (!http_query_get(r->query, r->query_len, name, v->value, r->query_len + 1)) {
+	v = xmalloc(sizeof(*v) + r->query_len + sizeof(HTTP_MALFORMED));
+	switch (http_query_get(r->query, r->query_len, name, v->value)) {
+	case HTTP_QUERY_GOOD:
+		break;
+	case HTTP_QUERY_MALFORMED:
+		strcpy(v->value, HTTP_MALFORMED);
+		break;
+	case HTTP_QUERY_ABSENT:
 		free(v);
 		return NULL;
 	}
@@ -378,10 +391,14 @@ http_request_id(const struct http_req *r)
 
 /* ---- for wire ---- */
 
-bool
-http_is_upgrade(const struct http_req *r)
+unsigned int
+http_header_count(const struct http_req *r, const char *name)
 {
-	return r->upgrade;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < r->field_count; i++)
+		n += strcasecmp(r->text + r->fields[i].name.at, name) == 0;
+	return n;
 }
 
 struct conn *

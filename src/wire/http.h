@@ -18,7 +18,11 @@ struct http_req;
 enum http_method http_method(const struct http_req *r);
 const char *http_method_name(enum http_method m);
 const char *http_path(const struct http_req *r); /* decoded, without the query, begins with / */
-/* A query parameter, decoded; NULL: absent.  The last one wins. */
+/*
+ * A query parameter, decoded; NULL: absent; HTTP_MALFORMED, which no good one can be: it has
+ * a bad escape.  The last one wins.  name: a constant.
+ */
+#define HTTP_MALFORMED "\001"
 const char *http_query(const struct http_req *r, const char *name);
 /* A header field by its name in lower case; NULL: absent.  The first of several. */
 const char *http_header(const struct http_req *r, const char *name);

@@ -89,8 +89,11 @@ payload_base64_decode(char *dst, const char *text, size_t len)
 	unsigned int have = 0;
 	long n = 0;
 
-	for (int i = 0; i < 2 && len && text[len - 1] == '='; i++)
-		len--;
+	if (len && text[len - 1] == '=') { /* if there is padding, it is right */
+		if (len % 4)
+			return -1;
+		len -= text[len - 2] == '=' ? 2 : 1;
+	}
 	if (len % 4 == 1)
 		return -1;
 	for (size_t i = 0; i < len; i++) {

@@ -149,6 +149,17 @@ asked_new(
 	return a;
 }
 
+/* The owner is gone, and the session with it. */
+static void
+asked_fail(struct asked *a)
+{
+	static const char text[] = "{\"code\":1,\"message\":\"Session ID unknown\"}";
+	struct http_req *r = a->r;
+
+	asked_free(a);
+	http_reply(r, 400, "application/json", NULL, text, sizeof(text) - 1);
+}
+
 void
 relay_post_begin(
     struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid, struct http_req *r)
@@ -167,7 +178,10 @@ relay_request(struct relay *rl, struct endpoint *ep, unsigned int slot, const ch
 	a->kind = kind;
 	a->octets = octets;
 	a->complete = true;
-	send_asked(a);
+	if (rl->down[slot])
+		asked_fail(a);
+	else
+		send_asked(a);
 }
 
 static void
@@ -188,18 +202,7 @@ on_answer(struct relay *rl, unsigned int from, struct endpoint *ep, uint64_t id,
 		return;
 	r = a->r;
 	asked_free(a);
-	http_reply(r, (int)status, *type ? type : NULL, NULL, body, len);
-}
-
-/* The owner is gone, and the session with it. */
-static void
-asked_fail(struct asked *a)
-{
-	static const char text[] = "{\"code\":1,\"message\":\"Session ID unknown\"}";
-	struct http_req *r = a->r;
-
-	asked_free(a);
-	http_reply(r, 400, "application/json", NULL, text, sizeof(text) - 1);
+	eio_http_answer(r, (int)status, *type ? type : NULL, body, len);
 }
 
 /* ---- serving ---- */
@@ -419,12 +422,20 @@ peer_up(struct relay *rl, unsigned int slot)
 void
 relay_peer(struct relay *rl, unsigned int slot, bool up)
 {
-	if (slot == rl->wire->opts.slot)
+	if (slot == rl->wire->opts.slot || slot >= EIO_SLOTS)
 		return;
+	rl->down[slot] = !up;
 	if (up)
 		peer_up(rl, slot);
 	else
 		peer_down(rl, slot);
+}
+
+/* Nothing is known until they are named again; requests wait for that. */
+void
+relay_peers_lost(struct relay *rl)
+{
+	memset(rl->down, 0, sizeof(rl->down));
 }
 
 struct relay *

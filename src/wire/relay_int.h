@@ -35,6 +35,7 @@ struct relay_key {
 struct relay {
 	struct wire *wire;
 	uint64_t last_id;
+	bool down[EIO_SLOTS]; /* reported as gone */
 	struct asked *asked;
 	struct served *served;
 	struct relay_link *links;

@@ -202,6 +202,13 @@ wire_peer(struct wire *w, unsigned int slot, bool up)
 }
 
 void
+wire_peers_lost(struct wire *w)
+{
+	if (w->relay)
+		relay_peers_lost(w->relay);
+}
+
+void
 wire_drain(struct wire *w)
 {
 	struct conn *c;

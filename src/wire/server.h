@@ -57,6 +57,7 @@ struct wire_opts {
 struct wire_peers {
 	void (*tell)(void *arg, unsigned int slot, const void *data, size_t len);
 	void *arg;
+	unsigned int slots; /* of workers: 0 to slots - 1 */
 };
 
 struct wire_app {
@@ -115,5 +116,7 @@ void wire_free(struct wire **w);
 /* What another worker told, and whether it is there. */
 void wire_told(struct wire *w, unsigned int from, const void *data, size_t len);
 void wire_peer(struct wire *w, unsigned int slot, bool up);
+/* The way to them is gone; those that are there are named again later. */
+void wire_peers_lost(struct wire *w);
 
 #endif

@@ -228,7 +228,8 @@ on_event(struct sio_socket *s, const struct sio_decoded *d, const struct sio_arg
 	if (!d->json)
 		return;
 	name = sio_name_text(d->name, d->name_len);
-	srv->app->event(srv->arg, s, name, args, d->ack);
+	if (name)
+		srv->app->event(srv->arg, s, name, args, d->ack);
 	free(name);
 }
 
@@ -303,42 +304,7 @@ dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_attac
 	json_object_put(parsed);
 }
 
-/* ---- assembly ---- */
-
-static void
-assembly_free(struct sio_assembly **ap)
-{
-	struct sio_assembly *a = *ap;
-
-	*ap = NULL;
-	if (!a)
-		return;
-	for (unsigned int i = 0; i < a->count; i++)
-		free((void *)a->attachments[i].data);
-	free(a->text);
-	free(a);
-}
-
-struct sio_assembly *
-sio_assembly_new(const char *text, size_t len)
-{
-	struct sio_assembly *a = xcalloc(1, sizeof(*a));
-
-	a->text = xmalloc(len);
-	memcpy(a->text, text, len);
-	a->len = len;
-	return a;
-}
-
-void
-sio_assembly_add(struct sio_assembly *a, const void *data, size_t len)
-{
-	uint8_t *copy = xmalloc(len);
-
-	if (len)
-		memcpy(copy, data, len);
-	a->attachments[a->count++] = (struct sio_attachment){copy, len};
-}
+/* ---- packets in pieces ---- */
 
 static bool
 placeholders_valid(const struct sio_decoded *d, unsigned int count)
@@ -369,7 +335,7 @@ take_attachment(struct sio_conn *c, const char *data, size_t len)
 		dispatch(c, &d, a->attachments, a->count);
 	else
 		violation(c, "placeholder out of range");
-	assembly_free(&a);
+	sio_assembly_free(&a);
 }
 
 static void
@@ -435,7 +401,7 @@ sio_conn_free(struct sio_conn *c)
 	sio_connect_timeout_stop(c);
 	DL_FOREACH_SAFE (c->left, l, tmp)
 		free(l);
-	assembly_free(&c->assembly);
+	sio_assembly_free(&c->assembly);
 	free(c);
 }
 

@@ -73,7 +73,9 @@ void sio_conn_free(struct sio_conn *c);
 void sio_connect_timeout_stop(struct sio_conn *c);
 struct sio_socket *sio_socket_new(struct sio_conn *c, const char *nsp);
 void sio_socket_drop(struct sio_socket *s); /* without a word to the application */
+/* sio_assembly.c */
 struct sio_assembly *sio_assembly_new(const char *text, size_t len);
+void sio_assembly_free(struct sio_assembly **a);
 void sio_assembly_add(struct sio_assembly *a, const void *data, size_t len);
 void sio_answer_put(struct sio_socket *s, int64_t id, int64_t value);
 

@@ -122,17 +122,19 @@ sio_name_text(const char *json, size_t len)
 {
 	struct json_object *o;
 	const char *why;
-	char *text = xmalloc(len + 1);
+	char *text = NULL;
 
-	if (*json != '"' || memchr(json, '\\', len)) {
-		o = json_parse(json, len, &sio_json_limits, &why);
-		text[0] = '\0';
-		str_copy(text, len + 1, o ? json_object_get_string(o) : "");
-		json_object_put(o);
+	if (*json == '"' && !memchr(json, '\\', len)) {
+		text = xmalloc(len - 1);
+		memcpy(text, json + 1, len - 2);
+		text[len - 2] = '\0';
 		return text;
 	}
-	memcpy(text, json + 1, len - 2);
-	text[len - 2] = '\0';
+	o = json_parse(json, len, &sio_json_limits, &why);
+	if (o && (!json_object_is_type(o, json_type_string) ||
+		     strlen(json_object_get_string(o)) == (size_t)json_object_get_string_len(o)))
+		text = xstrdup(json_object_get_string(o));
+	json_object_put(o);
 	return text;
 }
 
@@ -156,7 +158,7 @@ take_name(struct sio_decoded *d)
 	d->args = rest;
 	d->args_len = (size_t)(end - rest);
 	text = sio_name_text(d->name, d->name_len);
-	good = *p != '"' || !sio_name_reserved(text);
+	good = *p != '"' || !text || !sio_name_reserved(text);
 	free(text);
 	return good;
 }

@@ -50,7 +50,7 @@ struct sio_decoded {
 /* Decodes the data of an Engine.IO text MESSAGE.  0, or -1: close the connection. */
 int sio_decode(const char *text, size_t len, struct sio_decoded *d);
 
-/* The text of a JSON string or number; the caller frees. */
+/* The text of a JSON string or number; the caller frees.  NULL: it has a NUL in it. */
 char *sio_name_text(const char *json, size_t len);
 bool sio_name_reserved(const char *event);
 

@@ -122,12 +122,16 @@ struct conn {
 extern const struct lws_protocols conn_protocols[];
 extern const struct eio_transport conn_transport; /* its conn is a struct conn */
 
+/* admission.c */
+bool conn_admit(struct conn *c, int fd, const struct sockaddr_storage *sa);
+void conn_left(struct wire *w); /* one connection less */
 /* Over a limit of its address, or libwebsockets does not want it: NULL, fd is closed. */
 struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls);
 /* The client's address, which a trusted proxy may name. */
 void http_client_address(const struct http_req *r, struct in6_addr *a);
 void conn_trim_init(struct wire *w);
 void conn_want_write(struct conn *c);
+void conn_write_interim(struct conn *c, const char *text); /* before the answer */
 void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
 /* The handshake is accepted: 101, and frames from now on. */
 void conn_become_ws(struct conn *c, const char *headers);
@@ -161,7 +165,7 @@ void http_refuse(struct conn *c, int status, const char *code);
 /* Puts a finished answer into c->reply.  r, headers may be NULL. */
 void http_put_reply(struct conn *c, const struct http_req *r, int status, const char *type,
     const char *headers, const void *body, size_t len);
-bool http_is_upgrade(const struct http_req *r);
+unsigned int http_header_count(const struct http_req *r, const char *name);
 const char *http_raw_query(const struct http_req *r, size_t *len_r);
 struct conn *http_conn(const struct http_req *r);
 /*
@@ -190,10 +194,13 @@ enum poll_kind {
 	POLL_MISMATCH /* for another transport or protocol revision */
 };
 
-struct endpoint *endpoint_of(struct wire *w, const char *path);
+struct endpoint *endpoint_of(struct wire *w, const char *raw_path, size_t len);
 /* A request whose syntax is right, of this worker or relayed. */
 void endpoint_serve(struct endpoint *ep, enum poll_kind kind, const char *sid,
     struct eio_request *rq, const char *body, size_t len, bool octets);
+/* With what the status wants beside it. */
+void eio_http_answer(
+    struct http_req *r, int status, const char *type, const void *body, size_t len);
 void eio_http_body_begins(struct endpoint *ep, struct http_req *r);
 void eio_http_request(struct endpoint *ep, struct http_req *r);
 void eio_http_upgrade(struct endpoint *ep, struct http_req *r);
@@ -211,6 +218,7 @@ struct relay *relay_new(struct wire *w);
 void relay_free(struct relay **r);
 void relay_told(struct relay *r, unsigned int from, const void *data, size_t len);
 void relay_peer(struct relay *r, unsigned int slot, bool up);
+void relay_peers_lost(struct relay *r);
 /* A request to a session of another worker; r is answered, or goes, by itself. */
 void relay_post_begin(
     struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid, struct http_req *r);

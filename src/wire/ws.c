@@ -322,7 +322,8 @@ ws_accept_key(const char *key, size_t len, char dst[WS_ACCEPT_MAX])
 	char joined[24 + sizeof(guid)];
 	unsigned int n;
 
-	if (len != 24 || key[22] != '=' || key[23] != '=' ||
+	/* OpenSSL takes "=" anywhere. */
+	if (len != 24 || key[22] != '=' || key[23] != '=' || memchr(key, '=', 22) ||
 	    EVP_DecodeBlock(decoded, (const unsigned char *)key, 24) != 18)
 		return false;
 	memcpy(joined, key, 24);

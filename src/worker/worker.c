@@ -109,7 +109,11 @@ on_bus_cast(
 static void
 on_bus_state(void *arg, bool up)
 {
-	chat_bus_handler.state(((struct worker *)arg)->chat, up);
+	struct worker *w = arg;
+
+	chat_bus_handler.state(w->chat, up);
+	if (!up && w->wire)
+		wire_peers_lost(w->wire);
 }
 
 static void
@@ -158,7 +162,7 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	chat_set_bus(w->chat, w->bus);
 	w->api = api_new(w->chat);
 	app.arg = w->api;
-	app.peers = (struct wire_peers){tell_peer, w};
+	app.peers = (struct wire_peers){tell_peer, w, w->child->workers};
 	api_json_limits(w->api, (unsigned int)c->http_json_depth, (unsigned int)c->http_json_keys);
 	fill_wire_opts(&wire_opts, w->child);
 	wire_opts.address_fd = w->address_fd;

@@ -144,7 +144,7 @@ worker_main(const struct options *o, unsigned int slot)
 	app_set_deny(w.app, o->deny);
 	app.arg = w.app;
 	if (o->workers > 1)
-		app.peers = (struct wire_peers){tell, &w};
+		app.peers = (struct wire_peers){tell, &w, (unsigned int)o->workers};
 	w.wire = wire_new(&opts, &app);
 	wire_listen(w.wire, 4, 0, use_tls(w.wire, o) ? 0 : WIRE_CLEAR);
 	imsg_send(w.chan, MSG_READY, 0, -1, NULL, 0);

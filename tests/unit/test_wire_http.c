@@ -22,7 +22,6 @@ handshakes_are_refused_before_101(void **state)
 	    "Session ID unknown");
 	assert_http(
 	    "GET /socket.io/?EIO=4&transport=websocket" WS "12\r\n\r\n", "426", "Bad request");
-	assert_http("GET /other/?EIO=4&transport=websocket" WS "13\r\n\r\n", "400", "Not found");
 }
 
 /* Clients put the application's parameters in front of EIO and transport. */
