@@ -429,6 +429,13 @@ ws_read(struct conn *c, uint8_t *data, size_t len)
 }
 
 void
+conn_wait_for_decision(struct conn *c)
+{
+	c->state = CONN_SHAKING;
+	deadline_in(c, c->wire->opts.upgrade_timeout);
+}
+
+void
 conn_become_ws(struct conn *c, const char *headers)
 {
 	deadline_in(c, -1);

@@ -209,7 +209,7 @@ session_end(void *arg)
 		if (s->linger)
 			eio_heartbeat_at(s, clock_mono_ms() + GRACE_MS);
 	} else if (s->conn) {
-		eio_heartbeat_at(s, clock_mono_ms() + s->server->opts.ping_timeout);
+		eio_heartbeat_at(s, clock_mono_ms() + s->ping_timeout);
 		s->transport->close(s->conn, s->code, s->now);
 	}
 	session_free(s);
@@ -295,7 +295,7 @@ heartbeat(struct ev_loop *l, ev_timer *t, int revents)
 		return;
 	}
 	s->pong_due = true;
-	eio_heartbeat_at(s, s->due_ms + e->opts.ping_timeout);
+	eio_heartbeat_at(s, s->due_ms + s->ping_timeout);
 	eio_send(s, e->ping);
 }
 
@@ -303,7 +303,7 @@ static void
 got_pong(struct eio_session *s)
 {
 	s->pong_due = false;
-	eio_heartbeat_at(s, clock_mono_ms() + s->server->opts.ping_interval);
+	eio_heartbeat_at(s, clock_mono_ms() + s->ping_interval);
 }
 
 /* ---- input ---- */
@@ -372,7 +372,7 @@ eio_send_open(struct eio_session *s, const char *upgrades)
 	n = snprintf(text, sizeof(text),
 	    "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%lld,\"pingTimeout\":%lld,"
 	    "\"maxPayload\":%zu}",
-	    s->sid, upgrades, (long long)o->ping_interval, (long long)o->ping_timeout,
+	    s->sid, upgrades, (long long)s->ping_interval, (long long)s->ping_timeout,
 	    o->max_payload);
 	send_text(s, text, (size_t)n);
 }
@@ -392,6 +392,8 @@ eio_session_new(struct eio_server *e, const char *sid)
 		random_token(s->sid + 2, SID_BYTES);
 	}
 	s->server = e;
+	s->ping_interval = (uint32_t)e->opts.ping_interval;
+	s->ping_timeout = (uint32_t)e->opts.ping_timeout;
 	s->end.run = session_end;
 	s->end.arg = s;
 	HASH_ADD_STR(e->sessions, sid, s);
@@ -408,7 +410,7 @@ eio_open(struct eio_server *e, const struct eio_transport *t, void *conn, bool b
 	s->transport = t;
 	s->conn = conn;
 	s->b64 = b64;
-	eio_heartbeat_at(s, clock_mono_ms() + e->opts.ping_interval);
+	eio_heartbeat_at(s, clock_mono_ms() + s->ping_interval);
 	eio_send_open(s, "");
 	s->above = e->handler->open(e->arg, s);
 	return s;

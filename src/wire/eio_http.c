@@ -401,7 +401,11 @@ begin_upgrade(struct endpoint *ep, struct http_req *r, const char *sid, int slot
 		upgrade_decided(u, eio_candidate_add(ep->eio, sid, &u->base));
 		return;
 	}
-	c->state = CONN_SHAKING;
+	if (relay_is_down(ep->wire->relay, (unsigned int)slot)) {
+		upgrade_decided(u, EIO_UNKNOWN_SID);
+		return;
+	}
+	conn_wait_for_decision(c);
 	u->link = relay_link_new(ep->wire->relay, ep, (unsigned int)slot, sid, u);
 }
 

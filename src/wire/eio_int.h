@@ -42,6 +42,8 @@ struct eio_session {
 	ev_timer heartbeat;
 	int64_t due_ms; /* scheduled time of what the timer is for, monotonic */
 	bool pong_due;
+	/* As the client was told: a reload does not change them. */
+	uint32_t ping_interval, ping_timeout; /* ms */
 	bool b64;
 	bool foreign;       /* its sid names another worker */
 	bool closing, told; /* eio_close was called; closed() was called */

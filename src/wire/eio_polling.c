@@ -211,7 +211,7 @@ eio_open_polling(struct eio_server *e, struct eio_request *rq)
 	struct eio_session *s = eio_session_new(e, NULL);
 
 	s->polling = eio_polling_new(s);
-	eio_heartbeat_at(s, clock_mono_ms() + e->opts.ping_interval);
+	eio_heartbeat_at(s, clock_mono_ms() + s->ping_interval);
 	park(s, rq);
 	eio_send_open(s, "\"websocket\"");
 	s->above = e->handler->open(e->arg, s);

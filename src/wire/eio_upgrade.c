@@ -8,8 +8,9 @@
  * what the layer above writes down.  What is left is a note, so that late requests get
  * the answer they would get anywhere: the transport is another one.
  *
- * State: str sid, i64 ms until the heartbeat's timer, u8 pong_due, u8 closing, str
- * reason, u32 count of packets, each u8 binary and bytes, then bytes of the layer above.
+ * State: str sid, i64 ms until the heartbeat's timer, u8 pong_due, u32 ping_interval, u32
+ * ping_timeout, u8 closing, str reason, u32 count of packets, each u8 binary and bytes,
+ * then bytes of the layer above.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,8 @@ pack_session(struct buf *b, struct eio_session *s)
 	pack_str(b, s->sid);
 	pack_i64(b, s->due_ms - clock_mono_ms());
 	pack_u8(b, s->pong_due);
+	pack_u32(b, s->ping_interval);
+	pack_u32(b, s->ping_timeout);
 	pack_u8(b, s->closing);
 	pack_str(b, s->reason ? s->reason : "");
 	pack_u32(b, s->ring_count);
@@ -238,13 +241,16 @@ eio_arrive(
 
 	unpack_init(&u, state, len);
 	unpack_strn(&u, sid, sizeof(sid));
-	if (!unpack_ok(&u))
+	HASH_FIND_STR(e->sessions, sid, s);
+	if (!unpack_ok(&u) || s)
 		return NULL;
 	s = eio_session_new(e, sid);
 	s->transport = t;
 	s->conn = conn;
 	eio_heartbeat_at(s, clock_mono_ms() + unpack_i64(&u));
 	s->pong_due = unpack_u8(&u) != 0;
+	s->ping_interval = unpack_u32(&u);
+	s->ping_timeout = unpack_u32(&u);
 	closing = unpack_u8(&u) != 0;
 	unpack_strn(&u, reason, sizeof(reason));
 	if (!unpack_queue(&u, s))

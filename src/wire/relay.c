@@ -438,6 +438,12 @@ relay_peers_lost(struct relay *rl)
 	memset(rl->down, 0, sizeof(rl->down));
 }
 
+bool
+relay_is_down(const struct relay *rl, unsigned int slot)
+{
+	return rl->down[slot];
+}
+
 struct relay *
 relay_new(struct wire *w)
 {

@@ -133,6 +133,8 @@ void conn_trim_init(struct wire *w);
 void conn_want_write(struct conn *c);
 void conn_write_interim(struct conn *c, const char *text); /* before the answer */
 void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
+/* A WebSocket handshake that another worker decides. */
+void conn_wait_for_decision(struct conn *c);
 /* The handshake is accepted: 101, and frames from now on. */
 void conn_become_ws(struct conn *c, const char *headers);
 void conn_stop_reading(struct conn *c);
@@ -219,6 +221,7 @@ void relay_free(struct relay **r);
 void relay_told(struct relay *r, unsigned int from, const void *data, size_t len);
 void relay_peer(struct relay *r, unsigned int slot, bool up);
 void relay_peers_lost(struct relay *r);
+bool relay_is_down(const struct relay *r, unsigned int slot);
 /* A request to a session of another worker; r is answered, or goes, by itself. */
 void relay_post_begin(
     struct relay *rl, struct endpoint *ep, unsigned int slot, const char *sid, struct http_req *r);

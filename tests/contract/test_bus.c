@@ -37,6 +37,8 @@ struct side {
 	uint64_t seqs[MAX];
 	char ids[MAX][ID_MAX];
 	int events, casts, ups, downs;
+	int told, peer_ups, peer_downs;
+	unsigned int next_told; /* messages count up from 0 */
 	char cast[ID_MAX];
 };
 static struct side one = {.slot = 0}, two = {.slot = 1};
@@ -158,8 +160,33 @@ on_state(void *arg, bool up)
 		s->downs++;
 }
 
+static void
+on_told(void *arg, unsigned int from, const void *data, size_t len)
+{
+	struct side *s = arg;
+	unsigned int n;
+
+	assert_int_equal(from, 1 - s->slot);
+	assert_true(len >= sizeof(n));
+	memcpy(&n, data, sizeof(n));
+	assert_int_equal(n, s->next_told++);
+	s->told++;
+}
+
+static void
+on_peer(void *arg, unsigned int slot, bool up)
+{
+	struct side *s = arg;
+
+	assert_int_equal(slot, 1 - s->slot);
+	if (up)
+		s->peer_ups++;
+	else
+		s->peer_downs++;
+}
+
 static const struct bus_handler handler = {
-    .event = on_event, .cast = on_cast, .state = on_state};
+    .event = on_event, .cast = on_cast, .state = on_state, .told = on_told, .peer = on_peer};
 
 static int
 setup(void **state)
@@ -477,6 +504,57 @@ numbers_survive_kill_9(void **state)
 		assert_string_equal(one.ids[i], id_of[one.seqs[i] - base]);
 }
 
+static void
+tell(struct side *s, unsigned int slot, unsigned int n, size_t len)
+{
+	uint8_t *data = xcalloc(1, len);
+
+	memcpy(data, &n, sizeof(n));
+	bus_tell(s->bus, slot, data, len);
+	free(data);
+}
+
+static void
+workers_tell_each_other_in_order(void **state)
+{
+	run_until(&one.peer_ups, 1);
+	run_until(&two.peer_ups, 1);
+	for (unsigned int i = 0; i < 100; i++) {
+		tell(&one, 1, i, 4 + i * 1000);
+		tell(&two, 0, i, 4);
+	}
+	run_until(&one.told, 100);
+	run_until(&two.told, 100);
+	tell(&one, 7, 0, 4); /* nobody */
+	tell(&one, 1, 100, 4);
+	run_until(&two.told, 101);
+	assert_int_equal(one.told, 100);
+	assert_int_equal(one.peer_downs + two.peer_downs, 0);
+}
+
+/* Who is gone is named; after a new hub those that are there are named again. */
+static void
+workers_hear_who_is_there(void **state)
+{
+	run_until(&one.peer_ups, 1);
+	run_until(&two.peer_ups, 1);
+	bus_close(&two.bus);
+	run_until(&one.peer_downs, 1);
+	two.bus = bus_local_new(&handler, &two);
+	join(&two);
+	run_until(&one.peer_ups, 2);
+	run_until(&two.peer_ups, 2);
+	kill_hub();
+	run_until(&one.downs, 1);
+	start_hub();
+	join(&one);
+	join(&two);
+	run_until(&one.peer_ups, 3);
+	run_until(&two.peer_ups, 3);
+	tell(&two, 0, 0, 4);
+	run_until(&one.told, 1);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -492,6 +570,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(
 		a_lost_connection_answers_everybody_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(numbers_survive_kill_9, setup, teardown),
+	    cmocka_unit_test_setup_teardown(workers_tell_each_other_in_order, setup, teardown),
+	    cmocka_unit_test_setup_teardown(workers_hear_who_is_there, setup, teardown),
 	};
 	char cmd[80];
 	int failed;

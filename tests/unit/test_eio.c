@@ -206,6 +206,27 @@ a_pong_begins_a_new_interval(void **state)
 	assert_int_equal(p.closed, 1);
 }
 
+/* The client watches by what it was told in the first packet. */
+static void
+a_reload_changes_no_session_that_is_open(void **state)
+{
+	struct peer p = {0};
+	struct eio_server *e = start(&p);
+	struct eio_opts slower = opts;
+
+	slower.ping_interval = slower.ping_timeout = 100000;
+	eio_server_reconfigure(e, &slower);
+	run_until(&p, 130);
+	assert_true(took(&p, "2"));
+	eio_input(p.s, "3", 1, false);
+	run_until(&p, 260);
+	assert_true(took(&p, "2"));
+	run_until(&p, 370);
+	assert_int_equal(p.closed, 1);
+	eio_transport_gone(p.s, "transport close");
+	eio_server_free(&e);
+}
+
 static void
 packets_of_clients(void **state)
 {
@@ -375,6 +396,7 @@ main(void)
 	    cmocka_unit_test(the_first_packet),
 	    cmocka_unit_test(a_late_ping_does_not_move_its_deadline),
 	    cmocka_unit_test(a_pong_begins_a_new_interval),
+	    cmocka_unit_test(a_reload_changes_no_session_that_is_open),
 	    cmocka_unit_test(packets_of_clients),
 	    cmocka_unit_test(frames_leave_in_pieces_of_any_size),
 	    cmocka_unit_test(the_queue_is_bounded),
