@@ -425,7 +425,7 @@ ws_read(struct conn *c, uint8_t *data, size_t len)
 	}
 	if (c->stopped && used < len)
 		buf_append(&c->in, data + used, len - used);
-	return c->in.len > c->wire->opts.max_payload + 64 ? -1 : 0;
+	return 0;
 }
 
 void
@@ -449,7 +449,8 @@ conn_become_ws(struct conn *c, const char *headers)
 void
 conn_stop_reading(struct conn *c)
 {
-	c->stopped = true;
+	c->stopped = true; /* what this read has brought already waits in `in` */
+	lws_rx_flow_control(c->wsi, 0);
 }
 
 static void
@@ -457,6 +458,8 @@ resume_reading(struct conn *c)
 {
 	struct buf rest = c->in;
 
+	if (c->stopped)
+		lws_rx_flow_control(c->wsi, 1);
 	c->resuming = c->stopped = false;
 	buf_init(&c->in);
 	if (rest.len && ws_read(c, rest.data, rest.len) < 0)

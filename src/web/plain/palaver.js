@@ -234,7 +234,7 @@ async function sync() {
 }
 
 function connect() {
-  state.socket = io({ transports: ["websocket"], auth: (give) => give({ token: state.token }) });
+  state.socket = io({ auth: (give) => give({ token: state.token }) });
   state.socket.on("connect", async () => {
     $("connection").textContent = "";
     await loadConversations().catch(() => null);
