@@ -521,6 +521,11 @@ received(struct conn *c, uint8_t *data, size_t len)
 
 	if (c->abort)
 		return -1;
+	if (c->tls && !c->secured) {
+		/* libwebsockets' timer of the TLS handshake would go on and close it. */
+		c->secured = true;
+		lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
+	}
 	err = c->state == CONN_WS ? ws_read(c, data, len) : http_received(c, data, len);
 	if (err || !c->flush.queued || c->resuming)
 		return err;

@@ -49,6 +49,7 @@ make_context(struct wire *w)
 	info.alpn = "http/1.1";
 	info.retry_and_idle_policy = &no_validity;
 	info.pt_serv_buf_size = READ_BUFFER;
+	info.timeout_secs = (unsigned int)(w->opts.head_timeout / 1000 + 1); /* of TLS handshakes */
 	info.max_http_header_pool = 1; /* HTTP is read by ourselves */
 	info.gid = (gid_t)-1;
 	info.uid = (uid_t)-1;

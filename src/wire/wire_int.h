@@ -99,7 +99,7 @@ struct conn {
 	bool reply_ends; /* close after the answer */
 	bool closing;    /* send what waits, then close_code, then go */
 	bool abort;      /* go now */
-	bool tls;
+	bool tls, secured; /* the handshake of TLS is done */
 	bool proxy;    /* its address is trusted */
 	bool stopped;  /* input waits in `in` */
 	bool resuming; /* at the end of the turn */
