@@ -102,7 +102,7 @@ authority_valid(const char *p, size_t len)
 	if (p < end && *p == '[') {
 		for (p++; p < end && (is_token_char((unsigned char)*p) || *p == ':'); p++)
 			;
-		if (p == end || *p++ != ']')
+		if (p == end || p == host + 1 || *p++ != ']')
 			return false;
 	} else {
 		while (p < end && is_host_char((unsigned char)*p))

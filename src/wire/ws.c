@@ -192,7 +192,9 @@ end_of_frame(struct feed *fd)
 		message = p->message;
 		buf_init(&p->message);
 		p->op = OP_CONTINUE;
-		err = on_message(fd, op, message.data, message.len);
+		/* of no bytes, it has no memory */
+		err = on_message(
+		    fd, op, message.len ? message.data : (const uint8_t *)"", message.len);
 		buf_fini(&message);
 	}
 	if (!err && p->op == OP_CONTINUE)
