@@ -106,7 +106,7 @@ line_head(char *line, size_t size, enum log_level level, const char *event)
 	    line, size, "%s %s %s[%d] %s ", when, level_names[level], proc, (int)getpid(), event);
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 log_vmsg(enum log_level level, const char *event, const char *fmt, va_list ap)
 {
 	char line[LINE_MAX_BYTES];
