@@ -20,11 +20,11 @@ export async function within(ms, condition) {
 
 /** One TCP connection with a buffer of what has not been read yet. */
 export class Conn {
-  constructor(port) {
+  constructor(port, { localAddress } = {}) {
     this.buffer = Buffer.alloc(0);
     this.ended = false;
     this.wake = () => {};
-    this.socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+    this.socket = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true, noDelay: true });
     this.socket.on("data", (d) => {
       this.buffer = this.buffer.length ? Buffer.concat([this.buffer, d]) : d;
       this.wake();
