@@ -25,6 +25,9 @@ export function readArchive(stateDir) {
   return r.stdout.trim() ? JSON.parse(r.stdout) : [];
 }
 
+/** The fleet has clients of all kinds: the library's default, WebSocket alone, polling alone. */
+const TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]];
+
 const count = (list, of) => list.reduce((m, x) => ({ ...m, [of(x)]: (m[of(x)] || 0) + 1 }), {});
 
 /** Kills a random child every `every` ms and the master once, in the middle. */
@@ -96,7 +99,8 @@ export async function runLedger({ clients = 50, conversations = 10, rate = 100, 
       const conv = await makeConversation(server.base, members[0].token, { type: "group", name: `room ${c}`, members: members.map((u) => u.id) });
       convs.push({ id: conv.id, members });
     }
-    for (const u of users) devices.push(new Device(server.base, u, convs.filter((c) => c.members.includes(u)).map((c) => c.id)));
+    users.forEach((u, i) => devices.push(new Device(server.base, u,
+      convs.filter((c) => c.members.includes(u)).map((c) => c.id), TRANSPORTS[i % TRANSPORTS.length])));
     await until("all clients are connected and have synced", () => devices.every((d) => d.synced));
 
     const ledger = [];
