@@ -22,9 +22,10 @@ struct eio_polling {
 	struct loop_task answer;  /* at the end of the turn */
 	struct eio_candidate *candidate;
 	bool probed;
-	bool upgrade_wanted; /* "5" came and the layer above is busy */
-	int64_t last_noop;   /* monotonic ms */
-	ev_timer upgrade;    /* its deadline */
+	bool upgrade_wanted;   /* "5" came and the layer above is busy */
+	struct loop_task idle; /* what "5" waits for may be over */
+	int64_t last_noop;     /* monotonic ms */
+	ev_timer upgrade;      /* its deadline */
 	ev_timer noop;
 };
 

@@ -364,6 +364,7 @@ eio_polling_free(struct eio_session *s)
 	if (p->post)
 		p->post->session = NULL;
 	loop_cancel(&p->answer);
+	loop_cancel(&p->idle);
 	ev_timer_stop(loop_ev(), &p->noop);
 	ev_timer_stop(loop_ev(), &p->upgrade);
 	s->polling = NULL;

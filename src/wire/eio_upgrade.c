@@ -27,6 +27,7 @@ detach(struct eio_session *s)
 	p->candidate = NULL;
 	p->probed = false;
 	p->upgrade_wanted = false;
+	loop_cancel(&p->idle);
 	ev_timer_stop(loop_ev(), &p->upgrade);
 	ev_timer_stop(loop_ev(), &p->noop);
 }
@@ -189,11 +190,24 @@ eio_candidate_upgrade(struct eio_candidate *c)
 		upgrade(s);
 }
 
+static void
+idle(void *arg)
+{
+	struct eio_session *s = arg;
+
+	if (s->polling->upgrade_wanted && !is_busy(s))
+		upgrade(s);
+}
+
+/* At the end of the turn: a session that leaves takes what our caller still holds with it. */
 void
 eio_idle(struct eio_session *s)
 {
-	if (s->polling && s->polling->upgrade_wanted && !is_busy(s))
-		upgrade(s);
+	if (!s->polling || !s->polling->upgrade_wanted)
+		return;
+	s->polling->idle.run = idle;
+	s->polling->idle.arg = s;
+	loop_defer(&s->polling->idle);
 }
 
 /* ---- arriving ---- */

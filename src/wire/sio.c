@@ -89,6 +89,8 @@ socket_free(struct sio_socket *s, const char *reason)
 	}
 	srv->app->disconnect(srv->arg, s, reason);
 	sio_socket_drop(s);
+	if (c->session)
+		eio_idle(c->session); /* it may have been what kept the session here */
 }
 
 static struct sio_socket *
@@ -493,6 +495,7 @@ sio_accept(struct sio_socket *s)
 	sio_connect_timeout_stop(s->conn);
 	n = snprintf(json, sizeof(json), "{\"sid\":\"%s\"}", s->id);
 	send_json(s->conn, SIO_CONNECT, s->nsp, json, (size_t)n);
+	sio_idle(s);
 }
 
 void
