@@ -71,8 +71,12 @@ late(struct ev_loop *l, ev_timer *t, int revents)
 	if (c->state == CONN_BODY || (c->state == CONN_HEAD && c->in.len)) {
 		c->in.len = 0;
 		http_refuse(c, 408, "timeout");
+	} else if (c->state == CONN_HEAD) { /* idle: nothing is unsent */
+		c->abort = true;
+		shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
+		conn_want_write(c);
 	} else {
-		conn_abort(c); /* idle, or does not take its answer */
+		conn_abort(c); /* does not take its answer */
 	}
 }
 
