@@ -62,6 +62,7 @@ static const struct option_row rows[] = {
     {"--seconds", NUMBER, AT(seconds), 0.01, 86400, "measured time (3)"},
     {"--warmup", NUMBER, AT(warmup), 0, 3600, "seconds before it (0.5)"},
     {"--ping-window", NUMBER, AT(ping_window), 0, 3600, "idle: seconds to watch PINGs (0)"},
+    {"--auth", TEXT, AT(auth), 0, 0, "a file of tokens, one a line, that clients take in turn"},
 };
 
 uint64_t

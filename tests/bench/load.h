@@ -29,6 +29,7 @@ struct options {
 	double seconds;     /* measured time */
 	double warmup;      /* before it */
 	double ping_window; /* idle: seconds in which the heartbeat is watched */
+	const char *auth;   /* file with a token a line; NULL: CONNECT has no payload */
 	int pids[MAX_PIDS];
 	unsigned n_pids;
 };
@@ -61,6 +62,16 @@ uint64_t hist_count(const struct hist *);
 /* The least value that at least the part `q` (0…1) of all values do not exceed. */
 uint64_t hist_quantile(const struct hist *, double q);
 void hist_free(struct hist **);
+
+/* load_auth.c: the CONNECT packets of clients that log in */
+
+struct auth;
+
+/* Reads the tokens, one a line; ends the program where there is none, or a bad one. */
+struct auth *auth_read(const char *path);
+/* The packet of client `index`: they take the tokens in turn. */
+const char *auth_packet(const struct auth *, uint32_t index);
+void auth_free(struct auth **);
 
 /* The scenarios: each prints one JSON object; returns 0, or 1 if anything went wrong. */
 

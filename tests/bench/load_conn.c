@@ -234,6 +234,15 @@ conn_connected(struct pool *p, struct conn *c)
 	}
 }
 
+static void
+conn_join(struct pool *p, struct conn *c)
+{
+	const char *packet = p->auth == NULL ? "40" : auth_packet(p->auth, c - p->conns);
+
+	c->state = CONN_JOIN;
+	conn_send_text(p, c, packet, strlen(packet));
+}
+
 static bool
 begins(const char *text, size_t len, const char *what)
 {
@@ -252,8 +261,7 @@ conn_text(struct pool *p, struct conn *c, const char *text, size_t len)
 		if (p->packet != NULL)
 			p->packet(p, c, text, len);
 	} else if (c->state == CONN_OPEN && begins(text, len, "0{")) {
-		c->state = CONN_JOIN;
-		conn_send_text(p, c, "40", 2);
+		conn_join(p, c);
 	} else if (c->state == CONN_JOIN && begins(text, len, "40{\"sid\"")) {
 		c->state = CONN_JOINED;
 		p->under_way--;
@@ -424,6 +432,7 @@ pool_init(struct pool *p, const struct options *o, uint32_t n)
 	p->options = o;
 	p->n = n;
 	p->tls = o->tls ? tls_client() : NULL;
+	p->auth = o->auth != NULL ? auth_read(o->auth) : NULL;
 	p->conns = calloc(n, sizeof *p->conns);
 	p->ep = epoll_create1(EPOLL_CLOEXEC);
 	if (p->conns == NULL || p->ep < 0)
@@ -438,6 +447,7 @@ pool_fini(struct pool *p)
 	for (uint32_t i = 0; i < p->n; i++)
 		conn_drop(p, &p->conns[i]);
 	SSL_CTX_free(p->tls);
+	auth_free(&p->auth);
 	free(p->conns);
 	close(p->ep);
 }

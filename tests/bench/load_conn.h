@@ -46,6 +46,7 @@ struct pool {
 	uint32_t bad;  /* frames that nobody could have meant */
 	uint64_t pings;
 	SSL_CTX *tls;
+	struct auth *auth; /* NULL: nobody logs in */
 	/* A packet after the namespace was joined, PING excepted; `text` ends with no NUL. */
 	void (*packet)(struct pool *, struct conn *, const char *text, size_t len);
 	/* After the events of a turn were handled, if not NULL. */
