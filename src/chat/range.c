@@ -22,6 +22,7 @@ struct range_op {
 	bool forward;
 	uint64_t after, before;
 	size_t limit;
+	uint64_t floor;        /* of the window */
 	struct event **recent; /* what the window had, references */
 	size_t recent_count;
 	bool recent_more;
@@ -66,7 +67,10 @@ join_before(struct range_op *op, struct store_req *req)
 	free(all);
 }
 
-/* The store's first, then those of the window that are newer, as far as they fit. */
+/*
+ * The store's up to the floor, then the window's, as far as they fit.  Above the floor the
+ * store may have holes: each worker's spool is archived at its own pace.
+ */
 static void
 join_after(struct range_op *op, struct store_req *req)
 {
@@ -75,11 +79,11 @@ join_after(struct range_op *op, struct store_req *req)
 	uint64_t last = op->after;
 	size_t i;
 
-	for (i = 0; i < req->event_count; i++) {
+	for (i = 0; i < req->event_count && req->events[i]->seq <= op->floor; i++) {
 		all[r.count++] = req->events[i];
 		last = req->events[i]->seq;
 	}
-	r.more = req->flag;
+	r.more = req->flag && i == req->event_count;
 	for (i = 0; !r.more && i < op->recent_count; i++) {
 		if (op->recent[i]->seq <= last)
 			continue;
@@ -131,6 +135,7 @@ keep_recent(struct range_op *op, const struct bus_window *w)
 	for (size_t i = 0; i < w->count; i++)
 		op->recent[i] = event_ref(w->events[i]);
 	op->recent_count = w->count;
+	op->floor = w->floor;
 	op->recent_more = w->more;
 }
 
