@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Unmodified clients, old and new, in each mode against 4 workers: nothing is lost, doubled or
 // out of order, no session ends, and each client reports refusals and kicks as it does with the
-// reference.  FLEET_SECONDS (60; the older versions 10), FLEET_CLIENTS and FLEET_RATE change the load.
+// reference.  FLEET_SECONDS (60; the older versions 5), FLEET_CLIENTS and FLEET_RATE change the load.
 import assert from "node:assert";
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
@@ -36,7 +36,7 @@ function judgeOwners(ids, least) {
 
 for (const [version, client] of Object.entries(versions)) {
   for (const mode of Object.keys(modes)) {
-    const seconds = SECONDS ?? (version === "4.8" ? 60 : 10);
+    const seconds = SECONDS ?? (version === "4.8" ? 60 : 5);
     test(`client ${version}, ${mode}: ${clients} clients, ${seconds} s`, { timeout: (seconds + 240) * 1000 }, async (t) => {
       const reports = await runFleet({ base: server.base, client, mode, clients, seconds, rate });
       t.diagnostic(summary(reports));
@@ -159,7 +159,7 @@ function runPython(mode, seconds) {
 }
 
 for (const mode of Object.keys(modes)) {
-  const seconds = SECONDS ?? 10;
+  const seconds = SECONDS ?? 5;
   test(`python-socketio, ${mode}: 20 clients, ${seconds} s`, { timeout: (seconds + 150) * 1000 }, async (t) => {
     const r = await runPython(mode, seconds);
     t.diagnostic(JSON.stringify(r.counts));
