@@ -89,7 +89,7 @@ bool client_take_token(struct client *cl);
 const char *room_id(const struct room *r);
 struct attachment *room_attach(struct chat *c, struct client *cl, const char *conversation,
     uint64_t seen);
-/* For a client that was sent everything up to seen. */
+/* For a client that was sent everything up to seen; 0: nobody knows what. */
 void room_attach_from(struct chat *c, struct client *cl, const char *conversation, uint64_t seen);
 uint64_t room_last(const struct attachment *a); /* what its client was sent last; 0: unknown */
 void room_tell_sync_required(struct attachment *a);

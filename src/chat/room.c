@@ -406,8 +406,12 @@ room_attach_from(struct chat *c, struct client *cl, const char *conversation, ui
 {
 	struct attachment *a = room_attach(c, cl, conversation, seen);
 
+	if (!seen) { /* the other worker had not subscribed yet */
+		room_tell_sync_required(a);
+		return;
+	}
 	a->from = seen;
-	a->behind = seen != 0;
+	a->behind = true;
 	if (!a->waiting) {
 		a->waiting = true;
 		cl->waiting++;
