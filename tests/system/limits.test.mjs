@@ -6,10 +6,10 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { Conn, head, message } from "../clients/lib/raw.mjs";
+import { Conn, head, LIMIT, message } from "../clients/lib/raw.mjs";
 import { Ws } from "../clients/lib/raw-ws.mjs";
 import { makeConversation, rest, restRetry, signup } from "./lib/client.mjs";
-import { Server, until } from "./lib/server.mjs";
+import { Server, socketState, until } from "./lib/server.mjs";
 
 const POLL = "/socket.io/?EIO=4&transport=polling";
 const WS = "/socket.io/?EIO=4&transport=websocket";
@@ -34,20 +34,34 @@ const open = (port = server.port) => {
   conns.push(c);
   return c;
 };
-/** The state of the server's end of the connection from this port; "01" is established. */
-function socketState(port) {
-  const hex = (n) => n.toString(16).toUpperCase().padStart(4, "0");
-  const lines = fs.readFileSync("/proc/net/tcp", "utf8").split("\n").map((l) => l.trim().split(/\s+/));
-  return lines.find((l) => l[1]?.endsWith(`:${hex(server.port)}`) && l[2]?.endsWith(`:${hex(port)}`))?.[3];
-}
 const ask = async (bytes) => {
   const c = open();
   c.write(bytes);
   return c.response();
 };
 const code = (r) => JSON.parse(r.body.toString()).code;
+/** The refusal of a request that cannot be trusted any further: a problem, and the connection ends. */
+function refused(r, status, name) {
+  assert.equal(r?.status, status);
+  assert.equal(r.headers["content-type"], "application/problem+json");
+  const { title, ...problem } = JSON.parse(r.body.toString());
+  assert.deepEqual(problem, { type: "about:blank", status, code: name });
+  assert.ok(title);
+  assert.equal(r.headers.connection, "close");
+}
+/** A client that sends a little of what is due again and again; `stop` ends that. */
+function trickle(c, first, more) {
+  c.write(first);
+  const timer = setInterval(() => c.write(more), 50);
+  return { stop: () => clearInterval(timer) };
+}
 const handshake = async () => JSON.parse((await ask(head("GET", POLL))).body.toString().slice(1)).sid;
 const post = (sid, body) => ask(message("POST", `${POLL}&sid=${sid}`, { body }));
+const join = async (sid) => {
+  await post(sid, `40${JSON.stringify({ token: ann.token })}`);
+  assert.match((await ask(head("GET", `${POLL}&sid=${sid}`))).body.toString(), /^40\{"sid"/);
+  return sid;
+};
 const closes = (c, ms) => c.until("the server closes the connection", () => undefined, ms);
 const session = async (query = "", headers = {}) => {
   const ws = await Ws.open(open(), WS + query, { headers });
@@ -81,56 +95,70 @@ test.afterEach(async () => {
 test("http.max_url", async () => {
   const target = (n) => `/${"x".repeat(n - 1)}`;
   assert.equal((await ask(head("GET", target(300)))).status, 404);
-  const r = await ask(head("GET", target(301)));
-  assert.equal(r.status, 414);
-  assert.equal(code(r), "uri_too_long");
+  refused(await ask(head("GET", target(301))), 414, "uri_too_long");
+  refused(await ask(`GET ${target(400)}`), 414, "uri_too_long"); // of a line that does not end
 });
 
 test("http.max_head", async () => {
   const filled = (n) => head("GET", "/", { A: "x".repeat(n - head("GET", "/", { A: "" }).length) });
-  assert.equal(filled(1499).length, 1499);
-  assert.equal((await ask(filled(1499))).status, 404);
-  const r = await ask(filled(1501));
-  assert.equal(r.status, 431);
-  assert.equal(code(r), "head_too_large");
+  assert.equal(filled(1500).length, 1500);
+  assert.equal((await ask(filled(1500))).status, 404);
+  refused(await ask(filled(1501)), 431, "head_too_large");
+  refused(await ask(filled(1600).slice(0, 1500)), 431, "head_too_large"); // of a head that does not end
 });
 
 test("http.max_fields", async () => {
   const fields = (n) => head("GET", "/", Object.fromEntries(Array.from({ length: n - 1 }, (_, i) => [`A${i}`, "x"])));
   assert.equal((await ask(fields(10))).status, 404);
-  const r = await ask(fields(11));
-  assert.equal(r.status, 431);
-  assert.equal(code(r), "too_many_fields");
+  refused(await ask(fields(11)), 431, "too_many_fields");
 });
 
 test("http.head_timeout: a head that does not end, and a connection that says nothing", async () => {
-  const slow = open();
   const silent = open();
-  slow.write("GET / HTTP/1.1\r\nHost: x\r\n");
-  const r = await slow.response();
-  assert.equal(r.status, 408);
-  assert.equal(code(r), "timeout");
+  const slow = open();
+  const drops = trickle(slow, "GET / HTTP/1.1\r\nHost: x\r\nA: ", "x");
+  refused(await slow.response().finally(drops.stop), 408, "timeout");
+  await closes(slow);
+  assert.ok(slow.ended);
   await closes(silent);
   assert.ok(silent.ended);
+  assert.equal(silent.buffer.length, 0, "nothing was asked, so nothing is answered");
+  const second = open();
+  second.write(head("GET", "/v1/health"));
+  assert.equal((await second.response()).status, 200);
+  second.write("GET /v1/health HTTP/1.1\r\n");
+  refused(await second.response(), 408, "timeout");
 });
 
 test("http.body_timeout", async () => {
   const c = open();
-  c.write(`${head("POST", "/v1/auth/login", { "Content-Length": 10 })}{`);
-  assert.equal((await c.response()).status, 408);
+  const drops = trickle(c, `${head("POST", "/v1/auth/login", { "Content-Length": 1000 })}{`, " ");
+  refused(await c.response().finally(drops.stop), 408, "timeout");
   const sid = await handshake();
   const p = open();
   p.write(`${head("POST", `${POLL}&sid=${sid}`, { "Content-Length": 10 })}4a`);
-  assert.equal((await p.response()).status, 408);
+  refused(await p.response(), 408, "timeout");
   assert.equal(code(await ask(head("GET", `${POLL}&sid=${sid}`))), 1, "the session ends with it");
+  const q = open();
+  q.write(`${head("POST", "/v1/auth/login", { "Transfer-Encoding": "chunked" })}5\r\n{`);
+  refused(await q.response(), 408, "timeout");
 });
 
-test("http.idle_timeout: after an answer", async () => {
-  const c = open();
-  c.write(head("GET", "/v1/health"));
-  assert.equal((await c.response()).status, 200);
-  await closes(c);
-  assert.ok(c.ended);
+test("http.idle_timeout: after an answer; who goes on asking stays", async () => {
+  const [idle, busy] = [open(), open()];
+  for (const c of [idle, busy]) {
+    c.write(head("GET", "/v1/health"));
+    assert.equal((await c.response()).status, 200);
+  }
+  const end = performance.now() + LIMIT;
+  while (!idle.ended) {
+    assert.ok(performance.now() < end, "the idle one is still open");
+    busy.write(head("GET", "/v1/health"));
+    assert.equal((await busy.response()).status, 200);
+  }
+  assert.equal(idle.buffer.length, 0);
+  busy.write(head("GET", "/v1/health"));
+  assert.equal((await busy.response()).status, 200);
 });
 
 test("http.write_timeout: who does not take an answer is cut", async () => {
@@ -138,7 +166,7 @@ test("http.write_timeout: who does not take an answer is cut", async () => {
   await new Promise((r) => c.socket.once("connect", r));
   c.socket.pause();
   c.write(head("GET", "/big.bin"));
-  const state = () => socketState(c.socket.localPort);
+  const state = () => socketState(server.port, c.socket.localPort);
   await until("the server has the request", () => state() === "01");
   await until("the server has dropped the connection", () => state() !== "01", 10000);
   c.socket.resume();
@@ -150,39 +178,80 @@ test("http.write_timeout: who does not take an answer is cut", async () => {
 
 test("http.max_body", async () => {
   const body = (n) => `{"username":"x","password":"${"y".repeat(n - 30)}"}`;
+  const login = (options) => ask(message("POST", "/v1/auth/login", options));
   assert.equal(body(2000).length, 2000);
-  assert.notEqual((await ask(message("POST", "/v1/auth/login", { body: body(2000) }))).status, 413);
-  const r = await ask(message("POST", "/v1/auth/login", { body: body(2001) }));
-  assert.equal(r.status, 413);
-  assert.equal(code(r), "too_large");
+  for (const chunks of [false, true]) {
+    assert.equal((await login({ body: body(2000), chunks })).status, 401);
+    refused(await login({ body: body(2001), chunks }), 413, "too_large");
+  }
 });
 
-test("http.origins", async () => {
+/** What is in force now; the settings of `was` come back with a second call. */
+async function reconfigure(was, is) {
+  server.options.conf = server.options.conf.replace(was, is);
+  await server.writeConf();
+  const r = server.ctl(["reload"]);
+  assert.equal(r.status, 0, r.stderr);
+}
+
+test("http.origins: own, listed and foreign ones", async () => {
   const from = (origin) => ask(head("GET", POLL, { Origin: origin }));
-  const foreign = await from("https://evil.example");
-  assert.equal(foreign.status, 403);
-  assert.equal(code(foreign), 4);
-  assert.equal(foreign.headers["access-control-allow-origin"], undefined);
+  for (const origin of ["https://evil.example", "null", "https://chat.example.evil.example", "https://chat.example:444"]) {
+    const r = await from(origin);
+    assert.equal(r.status, 403, origin);
+    assert.deepEqual(JSON.parse(r.body), { code: 4, message: "Forbidden" });
+    assert.equal(r.headers["access-control-allow-origin"], undefined);
+    assert.match((await session("", { Origin: origin })).refused, /^refused 403/);
+  }
   const listed = await from("https://chat.example");
   assert.equal(listed.status, 200);
   assert.equal(listed.headers["access-control-allow-origin"], "https://chat.example");
   assert.equal(listed.headers["access-control-allow-credentials"], "true");
+  assert.equal(listed.headers.vary, "Origin");
   assert.equal((await from("http://127.0.0.1")).status, 200, "its own");
-  assert.match((await session("", { Origin: "https://evil.example" })).refused, /^refused 403/);
-  assert.equal((await session("", { Origin: "https://chat.example" })).refused, null);
-  const preflight = (origin) => ask(head("OPTIONS", "/v1/users/me", { Origin: origin, "Access-Control-Request-Method": "GET" }));
-  assert.equal((await preflight("https://chat.example")).status, 204);
-  assert.equal((await preflight("https://evil.example")).headers["access-control-allow-origin"], undefined);
+  for (const origin of ["https://chat.example", "http://127.0.0.1"]) assert.equal((await session("", { Origin: origin })).refused, null);
+  const preflight = (origin) => ask(head("OPTIONS", "/v1/users/me",
+    { Origin: origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization" }));
+  const allowed = await preflight("https://chat.example");
+  assert.equal(allowed.status, 204);
+  assert.match(allowed.headers["access-control-allow-methods"], /\bPOST\b/);
+  assert.equal(allowed.headers["access-control-allow-headers"], "authorization");
+  const not = await preflight("https://evil.example");
+  assert.notEqual(not.status, 204);
+  assert.equal(not.headers["access-control-allow-origin"], undefined);
+});
+
+test("http.origins = *, by a reload, and back", async () => {
+  const evil = { Origin: "https://evil.example" };
+  await reconfigure('"https://chat.example"', '"*"');
+  const r = await until("it is in force", async () => {
+    const a = await ask(head("GET", POLL, evil));
+    return a.status === 200 && a;
+  });
+  assert.equal(r.headers["access-control-allow-origin"], "*");
+  assert.equal(r.headers["access-control-allow-credentials"], undefined, "no cookies for everybody");
+  await until("in all workers", async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => session("", evil)));
+    return all.every((ws) => ws.refused === null);
+  });
+  await reconfigure('"*"', '"https://chat.example"');
+  await until("it is over in all workers", async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => ask(head("GET", POLL, evil))));
+    return all.every((a) => a.status === 403);
+  });
 });
 
 test("http.json_depth and http.json_keys", async () => {
   const create = (body) => rest(server.base, "POST", "/v1/conversations", { token: ann.token, body });
   const nested = (n) => JSON.parse(`${"[".repeat(n)}${"]".repeat(n)}`);
   const keys = (n) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, 1]));
-  assert.notEqual(JSON.stringify((await create({ type: "group", x: nested(4) })).body).includes("invalid_json"), true);
-  assert.match(JSON.stringify((await create({ type: "group", x: nested(5) })).body), /invalid_json/);
-  assert.equal(JSON.stringify((await create({ type: "x", ...keys(19) })).body).includes("invalid_json"), false);
-  assert.match(JSON.stringify((await create({ type: "x", ...keys(20) })).body), /invalid_json/);
+  for (const good of [{ type: "x", x: nested(4) }, { type: "x", ...keys(19) }]) assert.equal((await create(good)).body.code, "invalid_field");
+  for (const bad of [{ type: "x", x: nested(5) }, { type: "x", ...keys(20) }]) {
+    const r = await create(bad);
+    assert.equal(r.status, 400);
+    assert.equal(r.body.code, "bad_request");
+    assert.deepEqual(r.body.errors, [{ pointer: "", code: "invalid_json" }]);
+  }
   for (const [good, bad] of [[nested(4), nested(5)], [keys(20), keys(21)]]) {
     const ws = await joined();
     ws.send(`421${JSON.stringify(["nothing", good])}`);
@@ -193,16 +262,29 @@ test("http.json_depth and http.json_keys", async () => {
 });
 
 test("socketio.max_payload", async () => {
-  const sid = await handshake();
-  assert.equal((await post(sid, `4${"x".repeat(2000)}`)).status, 413);
-  assert.equal((await post(sid, "3")).status, 200, "the session lives");
-  const ws = await joined();
+  const sid = await join(await handshake());
   const event = (n) => `421["nothing","${"x".repeat(n - 17)}"]`;
   assert.equal(event(2000).length, 2000);
+  for (const chunks of [false, true]) {
+    const send = (n) => ask(message("POST", `${POLL}&sid=${sid}`, { body: event(n), chunks }));
+    assert.equal((await send(2000)).status, 200);
+    const r = await send(2001);
+    assert.equal(r.status, 413);
+    assert.equal(r.body.length, 0);
+    assert.equal((await post(sid, "3")).status, 200, "the session lives");
+  }
+  const ws = await joined();
   ws.send(event(2000));
+  assert.match(await ws.next(), /^431\[/);
+  ws.frame(1, event(2000).slice(0, 1500), { fin: false });
+  ws.frame(0, event(2000).slice(1500));
   assert.match(await ws.next(), /^431\[/);
   ws.send(event(2001));
   assert.equal(await ws.next(), "closed 1009");
+  const pieces = await joined();
+  pieces.frame(1, event(2001).slice(0, 1500), { fin: false });
+  pieces.frame(0, event(2001).slice(1500));
+  assert.equal(await pieces.next(), "closed 1009");
 });
 
 test("socketio.max_packets", async () => {
@@ -238,11 +320,18 @@ test("socketio.max_queue: who does not read is closed, others are served", { tim
   slow.conn.socket.pause();
   const closed = () => Number(/"slow_closed": ?(\d+)/.exec(other.ctl(["--json", "stats"]).stdout)[1]);
   let sent = 0;
+  let worst = 0;
+  const say = async () => {
+    const from = performance.now();
+    await restRetry(other.base, "POST", `/v1/conversations/${group.id}/messages`,
+      { token: bob.token, body: { client_msg_id: randomUUID(), text: "x".repeat(16000) } });
+    worst = Math.max(worst, performance.now() - from);
+  };
   while (!closed() && sent < 2000) {
-    await Promise.all(Array.from({ length: 50 }, () => restRetry(other.base, "POST", `/v1/conversations/${group.id}/messages`,
-      { token: bob.token, body: { client_msg_id: randomUUID(), text: "x".repeat(16000) } })));
+    await Promise.all(Array.from({ length: 50 }, say));
     sent += 50;
   }
+  t.diagnostic(`the slowest of ${sent} messages by others took ${Math.round(worst)} ms`);
   assert.equal(closed(), 1, `of ${sent} messages`);
   await fine.until("the other has them all", () => fine.received.length === sent, 10000);
   assert.equal(fine.closed, null);
@@ -252,50 +341,124 @@ test("socketio.max_queue: who does not read is closed, others are served", { tim
   fine.drop();
 });
 
-test("socketio.ping_interval and ping_timeout: a silent client goes", async () => {
-  const conn = open();
-  conn.write(head("GET", WS, { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" }));
-  assert.equal((await conn.response()).status, 101);
-  conn.write(Buffer.from([0x81, 0x80 | 2, 0, 0, 0, 0, 0x34, 0x30])); // 40: refused, but it is not an idle session
-  await conn.until("the PING", () => (conn.buffer.includes(Buffer.from([0x81, 1, 0x32])) ? true : undefined));
-  await closes(conn);
-  assert.ok(conn.ended);
+test("socketio.max_queue: a session that polls no more", { timeout: 60000 }, async (t) => {
+  const other = await new Server({ workers: 1, conf: "socketio { max_queue = 64K }" }).start();
+  t.after(() => other.remove());
+  const bob = await signup(other.base, "bob");
+  const group = await makeConversation(other.base, bob.token, { type: "group", name: "g", members: [] });
+  const sidOf = (r) => JSON.parse(r.body.toString().slice(1)).sid;
+  const request = async (bytes) => {
+    const c = open(other.port);
+    c.write(bytes);
+    return c.response();
+  };
+  const sid = sidOf(await request(head("GET", POLL)));
+  await request(message("POST", `${POLL}&sid=${sid}`, { body: `40${JSON.stringify({ token: bob.token })}` }));
+  assert.match((await request(head("GET", `${POLL}&sid=${sid}`))).body.toString(), /^40\{"sid"/);
+  const say = () => rest(other.base, "POST", `/v1/conversations/${group.id}/messages`,
+    { token: bob.token, body: { client_msg_id: randomUUID(), text: "x".repeat(16000) } });
+  const lives = async () => (await request(message("POST", `${POLL}&sid=${sid}`, { body: "3" }))).status === 200;
+  for (let i = 0; i < 3; i++) assert.equal((await say()).status, 201);
+  assert.ok(await lives(), "48K wait");
+  for (let i = 0; i < 2; i++) assert.equal((await say()).status, 201);
+  await until("80K cannot wait", async () => !(await lives()));
+  assert.equal(code(await request(head("GET", `${POLL}&sid=${sid}`))), 1);
+  assert.match(other.ctl(["--json", "stats"]).stdout, /"slow_closed": ?1\b/);
 });
 
-test("socketio.upgrade_timeout", async () => {
-  const sid = await handshake();
-  const ws = await Ws.open(open(), `${WS}&sid=${sid}`);
-  assert.equal(ws.refused, null);
-  assert.equal(await ws.end(), "closed 1005");
-  assert.equal((await post(sid, "3")).status, 200, "the session stays on polling");
+test("socketio.ping_interval and ping_timeout: a silent client goes, one that answers stays", async () => {
+  const [silent, fine] = [await joined(), await joined()];
+  const unsent = [];
+  silent.send = (packet) => unsent.push(packet);
+  assert.equal(await silent.end(), "closed 1005");
+  assert.deepEqual(unsent, ["3"], "it was asked once");
+  await fine.roundTrip();
+  assert.equal(fine.closed, null);
+});
+
+test("socketio.ping_interval and ping_timeout by polling", async () => {
+  const sid = await join(await handshake());
+  const get = async () => (await ask(head("GET", `${POLL}&sid=${sid}`))).body.toString();
+  assert.equal(await get(), "2");
+  await post(sid, "3");
+  assert.equal(await get(), "2");
+  assert.equal(await get(), "1", "without a PONG the session ends");
+  assert.equal(code(await ask(head("GET", `${POLL}&sid=${sid}`))), 1);
+});
+
+test("socketio.upgrade_timeout: on the session's worker and on another", async () => {
+  const sids = await Promise.all(Array.from({ length: 10 }, async () => join(await handshake())));
+  const late = await Promise.all(sids.map((sid) => Ws.open(open(), `${WS}&sid=${sid}`)));
+  for (const ws of late.slice(5)) ws.send("2probe"); // half of them get further, but not to the end
+  for (const [i, ws] of late.entries()) {
+    assert.equal(ws.refused, null);
+    assert.equal(await ws.end(), i < 5 ? "closed 1005" : "3probe | closed 1005");
+  }
+  for (const sid of sids) assert.equal((await post(sid, "3")).status, 200, "the session stays on polling");
+  const again = await Promise.all(sids.map((sid) => Ws.open(open(), `${WS}&sid=${sid}`)));
+  for (const ws of again) {
+    ws.send("2probe");
+    assert.equal(await ws.next(), "3probe");
+    ws.send("5");
+    await ws.roundTrip();
+    assert.equal(ws.closed, null, "who hurries gets there");
+    ws.drop();
+  }
 });
 
 test("socketio.connect_timeout", async () => {
-  const ws = await session();
-  assert.equal(await ws.end(), "closed 1005");
+  const fine = await joined();
+  const sid = await handshake();
+  const parked = ask(head("GET", `${POLL}&sid=${sid}`));
+  assert.equal(await (await session()).end(), "closed 1005");
+  assert.equal((await parked).body.toString(), "1");
+  assert.equal(code(await ask(head("GET", `${POLL}&sid=${sid}`))), 1);
+  await fine.roundTrip();
+  assert.equal(fine.closed, null, "who has joined stays");
 });
 
-test("chat.max_text", async () => {
+test("chat.max_text: bytes, by both ways in", async () => {
   const group = await makeConversation(server.base, ann.token, { type: "group", name: "t", members: [] });
-  const say = (text) => rest(server.base, "POST", `/v1/conversations/${group.id}/messages`,
-    { token: ann.token, body: { client_msg_id: randomUUID(), text } });
-  assert.equal((await say("x".repeat(100))).status, 201);
-  const r = await say("x".repeat(101));
-  assert.equal(r.status, 422);
-  assert.match(JSON.stringify(r.body), /"pointer":"\/text"/);
+  const fields = (text) => ({ client_msg_id: randomUUID(), text });
+  const say = (text) => rest(server.base, "POST", `/v1/conversations/${group.id}/messages`, { token: ann.token, body: fields(text) });
+  const fault = [{ pointer: "/text", code: "too_long" }];
+  for (const text of ["x".repeat(100), "é".repeat(50)]) assert.equal((await say(text)).status, 201);
+  for (const text of ["x".repeat(101), `${"é".repeat(50)}x`]) {
+    const r = await say(text);
+    assert.equal(r.status, 422);
+    assert.equal(r.body.code, "invalid_field");
+    assert.deepEqual(r.body.errors, fault);
+  }
+  const ws = await joined();
+  const ack = async (id, text) => {
+    ws.send(`42${id}${JSON.stringify(["message.send", { conversation_id: group.id, ...fields(text) }])}`);
+    await ws.until("the ack", () => ws.received.some((m) => m.startsWith(`43${id}[`)));
+    return JSON.parse(ws.received.find((m) => m.startsWith(`43${id}[`)).slice(3))[0];
+  };
+  assert.ok((await ack(1, "x".repeat(100))).data);
+  assert.deepEqual((await ack(2, "x".repeat(101))).error.errors, fault);
 });
 
 test("chat.rate and chat.burst", async () => {
   const group = await makeConversation(server.base, ann.token, { type: "group", name: "r", members: [] });
   const ws = await joined();
-  const answers = [];
-  for (let i = 0; i < 5; i++) {
-    ws.send(`42${i}${JSON.stringify(["message.send", { conversation_id: group.id, client_msg_id: randomUUID(), text: "x" }])}`);
+  let last = 0;
+  const acks = async (n) => {
+    const first = last + 1;
+    for (let i = 0; i < n; i++) {
+      ws.send(`42${++last}${JSON.stringify(["message.send", { conversation_id: group.id, client_msg_id: randomUUID(), text: "x" }])}`);
+    }
+    const got = () => ws.received.map((m) => /^43(\d+)(\[.*)/s.exec(m)).filter((m) => m && m[1] >= first);
+    await ws.until(`${n} acks`, () => got().length === n);
+    return got().map((m) => JSON.parse(m[2])[0]);
+  };
+  const five = await acks(5);
+  assert.equal(five.filter((a) => a.data).length, 3, "the burst");
+  for (const a of five.filter((x) => x.error)) {
+    assert.equal(a.error.code, "rate_limited");
+    assert.equal(a.error.status, 429);
+    assert.equal(a.error.retry_after, 1);
   }
-  await ws.until("five acks", () => {
-    answers.push(...ws.received.splice(0).filter((m) => m.startsWith("43")));
-    return answers.length >= 5;
-  });
-  assert.equal(answers.filter((m) => m.includes('"data"')).length, 3, answers.join(" "));
-  assert.equal(answers.filter((m) => m.includes("rate_limited")).length, 2, answers.join(" "));
+  await until("one more after a second", async () => (await acks(1))[0].data, 5000, 100);
+  assert.equal((await acks(1))[0].error.code, "rate_limited", "and no more than one");
 });

@@ -35,6 +35,16 @@ export function freePort() {
   });
 }
 
+/**
+ * The kernel's word for the server's end of a loopback connection: "01" is established, undefined
+ * means there is none.
+ */
+export function socketState(serverPort, clientPort) {
+  const hex = (n) => `:${n.toString(16).toUpperCase().padStart(4, "0")}`;
+  const lines = fs.readFileSync("/proc/net/tcp", "utf8").split("\n").map((l) => l.trim().split(/\s+/));
+  return lines.find((l) => l[1]?.endsWith(hex(serverPort)) && l[2]?.endsWith(hex(clientPort)))?.[3];
+}
+
 export class Server {
   /** options: workers, port, dir, conf (text appended), hashCost, stateDir, wrapper (argv prefix) */
   constructor(options = {}) {
