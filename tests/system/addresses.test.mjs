@@ -66,6 +66,21 @@ test("http.max_connections_per_address counts over all workers, and a killed wor
   });
 });
 
+test("a killed worker's connections do not count while its successor waits", { timeout: 60000 }, async (t) => {
+  const server = await start(t, 'http { max_connections_per_address = 40 trusted_proxies = "" idle_timeout = 60s }', 2);
+  const far = "127.0.0.16";
+  const kept = [];
+  for (let i = 0; i < 40; i++) {
+    const c = open(server, far);
+    assert.equal(await ask(c, head("GET", "/v1/health")), 200);
+    kept.push(c);
+  }
+  process.kill(server.processes("worker")[0].pid, "SIGKILL");
+  await until("it is not started again at once", () => /proc\.backoff role=worker/.test(server.log));
+  await until("its connections are broken", () => kept.some((c) => c.ended));
+  assert.equal(await knock(server, far), 200, "the other worker serves the address");
+});
+
 test("http.trusted_proxies are not limited", { timeout: 60000 }, async (t) => {
   const server = await start(t, 'http { max_connections_per_address = 5 trusted_proxies = "127.0.0.9" }', 2);
   for (let i = 0; i < 20; i++) assert.equal(await knock(server, "127.0.0.9"), 200);

@@ -176,6 +176,21 @@ test("http.write_timeout: who does not take an answer is cut", async () => {
   assert.equal(whole.body.length, 15 << 20, "who takes it gets it");
 });
 
+test("http.write_timeout: who takes a little all the time is not cut", { timeout: 30000 }, async () => {
+  const c = open();
+  await new Promise((r) => c.socket.once("connect", r));
+  c.socket.removeAllListeners("data");
+  c.socket.pause();
+  c.write(head("GET", "/big.bin"));
+  let got = 0;
+  await until("five times write_timeout's worth", () => {
+    const d = c.socket.read(5000);
+    if (d) got += d.length;
+    if (got) assert.equal(socketState(server.port, c.socket.localPort), "01", `cut after ${got} bytes, of which some went every 50 ms`);
+    return got >= 400000;
+  }, 25000, 50);
+});
+
 test("http.max_body", async () => {
   const body = (n) => `{"username":"x","password":"${"y".repeat(n - 30)}"}`;
   const login = (options) => ask(message("POST", "/v1/auth/login", options));

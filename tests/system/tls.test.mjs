@@ -397,3 +397,38 @@ test("a killed worker under TLS: its clients come back by themselves", { timeout
   await until("all are there again", () => sockets.every((s) => s.connected));
   assert.equal(lost.size, owned.length);
 });
+
+test("a key that others may read has the exit status of a secret, as palaverd(8) says", () => {
+  const file = path.join(server.dir, "bad.conf");
+  const key = path.join(server.dir, "open.key");
+  fs.copyFileSync(one.key, key);
+  fs.chmodSync(key, 0o644);
+  fs.writeFileSync(file, `state_dir = "${server.dir}/bad"\nrun_dir = "${server.dir}/badrun"\nlisten { port = 0 certificate = "${one.cert}" key = "${key}" }\n`);
+  for (const argv of [["-t"], ["-f"]]) assert.equal(spawnSync(palaverd, [...argv, "-c", file], { timeout: 10000 }).status, 77);
+});
+
+test("a failed handshake is no lack of descriptors", async () => {
+  for (let i = 0; i < 20; i++) await refused(port, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT:@SECLEVEL=0" });
+  assert.doesNotMatch(server.log, /LimitNOFILE/);
+});
+
+test("reload: a certificate that cannot be used keeps no other one back, and wants no restart", async () => {
+  const names = async (p) => {
+    const c = await dial(p);
+    const name = nameOf(c);
+    c.destroy();
+    return name;
+  };
+  install(two);
+  assert.equal(server.ctl(["reload"]).status, 0);
+  await showsEverywhere("two");
+  install(one);
+  const away = `${two.key}.away`;
+  fs.renameSync(two.key, away); // of the other section
+  const r = server.ctl(["reload"]);
+  fs.renameSync(away, two.key);
+  assert.match(r.stdout + r.stderr, /listen\.key: .*two\.key/);
+  assert.doesNotMatch(r.stdout + r.stderr, /want a restart/);
+  assert.equal(await names(second), "two");
+  await showsEverywhere("one");
+});
