@@ -101,6 +101,8 @@ output_reload(struct json_object *data)
 	puts("reloaded");
 	if (*kept)
 		printf("these changes want a restart: %s\n", kept);
+	if (json_object_object_get_ex(data, "not_taken", NULL))
+		printf("the old certificate stays: %s\n", str(data, "not_taken"));
 }
 
 void

@@ -37,6 +37,7 @@ read_chain(const char *path, struct buf *out, char **error_r)
 	return -1;
 }
 
+/* 0 or an exit status. */
 static int
 load_one(const struct conf_listen *l, struct certificate *c, char **error_r)
 {
@@ -45,11 +46,11 @@ load_one(const struct conf_listen *l, struct certificate *c, char **error_r)
 	char *error;
 
 	if (read_chain(l->certificate, &c->chain, error_r) < 0)
-		return -1;
+		return EX_CONFIG;
 	if (conf_read_secret(l->key, PEM_MIN, PEM_MAX, &c->key, &error) < 0) {
 		*error_r = xasprintf("listen.key: %s", error);
 		free(error);
-		return -1;
+		return EX_NOPERM;
 	}
 	m = (struct tls_material){.chain = c->chain.data,
 	    .chain_len = c->chain.len,
@@ -58,31 +59,37 @@ load_one(const struct conf_listen *l, struct certificate *c, char **error_r)
 	why = tls_check(&m);
 	if (why)
 		*error_r = xasprintf("listen.certificate: %s: %s", l->certificate, why);
-	return why ? -1 : 0;
+	return why ? EX_CONFIG : 0;
+}
+
+static void
+certificate_free(struct certificate *c)
+{
+	if (c->key.len)
+		explicit_bzero(c->key.data, c->key.len);
+	buf_fini(&c->chain);
+	buf_fini(&c->key);
 }
 
 void
 certs_free(struct certificate certs[CONF_LISTEN_MAX])
 {
-	for (size_t i = 0; i < CONF_LISTEN_MAX; i++) {
-		if (certs[i].key.len)
-			explicit_bzero(certs[i].key.data, certs[i].key.len);
-		buf_fini(&certs[i].chain);
-		buf_fini(&certs[i].key);
-	}
+	for (size_t i = 0; i < CONF_LISTEN_MAX; i++)
+		certificate_free(&certs[i]);
 }
 
 int
 certs_load(const struct conf *c, struct certificate certs[CONF_LISTEN_MAX], char **error_r)
 {
+	int status = 0;
+
 	memset(certs, 0, CONF_LISTEN_MAX * sizeof(*certs));
-	for (size_t i = 0; i < c->listen_count; i++) {
-		if (*c->listen[i].certificate && load_one(&c->listen[i], &certs[i], error_r) < 0) {
-			certs_free(certs);
-			return -1;
-		}
-	}
-	return 0;
+	for (size_t i = 0; i < c->listen_count && !status; i++)
+		if (*c->listen[i].certificate)
+			status = load_one(&c->listen[i], &certs[i], error_r);
+	if (status)
+		certs_free(certs);
+	return status;
 }
 
 /* Before privileges are dropped: the files may be root's. */
@@ -90,21 +97,38 @@ void
 setup_certificates(struct master *m)
 {
 	char *error;
+	int status = certs_load(m->conf, m->certificates, &error);
 
-	if (certs_load(m->conf, m->certificates, &error) < 0)
-		fatal(EX_CONFIG, "setup.bad_certificate", "%s", error);
+	if (status)
+		fatal(status, "setup.bad_certificate", "%s", error);
 	random_bytes(m->ticket_key, sizeof(m->ticket_key));
 }
 
-int
-certs_reload(struct master *m, char **error_r)
+void
+certs_reload(struct master *m, char **errors_r)
 {
-	struct certificate fresh[CONF_LISTEN_MAX];
+	struct buf errors;
 
-	if (certs_load(m->conf, fresh, error_r) < 0)
-		return -1;
-	certs_free(m->certificates);
-	memcpy(m->certificates, fresh, sizeof(fresh));
+	buf_init(&errors);
+	for (size_t i = 0; i < m->conf->listen_count; i++) {
+		struct certificate fresh;
+		char *error;
+
+		if (!*m->conf->listen[i].certificate)
+			continue;
+		buf_init(&fresh.chain);
+		buf_init(&fresh.key);
+		if (load_one(&m->conf->listen[i], &fresh, &error)) {
+			log_error("master.certificate_kept", "%s; the old certificate stays", error);
+			buf_printf(&errors, "%s%s", errors.len ? "; " : "", error);
+			free(error);
+			certificate_free(&fresh);
+		} else {
+			certificate_free(&m->certificates[i]);
+			m->certificates[i] = fresh;
+		}
+	}
 	random_bytes(m->ticket_key, sizeof(m->ticket_key));
-	return 0;
+	*errors_r = errors.len ? buf_steal(&errors) : NULL;
+	buf_fini(&errors);
 }

@@ -134,20 +134,25 @@ do_conf(struct master *m, struct ctlsock_peer *peer)
 static void
 do_reload(struct master *m, struct ctlsock_peer *peer)
 {
+	char *text, *errors;
 	struct buf b;
-	char *text;
 
-	if (master_reload(m, &text) < 0) {
+	if (master_reload(m, &text, &errors) < 0) {
 		reply_error(peer, "bad_configuration", text, EX_CONFIG);
 	} else {
 		buf_init(&b);
 		buf_puts(&b, "{\"wants_restart\":");
 		json_put_string(&b, text, strlen(text));
+		if (errors) {
+			buf_puts(&b, ",\"not_taken\":");
+			json_put_string(&b, errors, strlen(errors));
+		}
 		buf_putc(&b, '}');
 		reply_data(peer, &b);
 		buf_fini(&b);
 	}
 	free(text);
+	free(errors);
 }
 
 static void

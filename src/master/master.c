@@ -91,12 +91,13 @@ master_stop(struct master *m)
 }
 
 int
-master_reload(struct master *m, char **text_r)
+master_reload(struct master *m, char **text_r, char **errors_r)
 {
 	struct conf *fresh, *merged;
 	struct buf kept;
 	char *error;
 
+	*errors_r = NULL;
 	fresh = conf_load(m->conf_path, &error);
 	if (!fresh) {
 		log_error("master.reload_failed", "%s; the old configuration stays", error);
@@ -109,11 +110,7 @@ master_reload(struct master *m, char **text_r)
 	conf_free(&fresh);
 	m->conf = merged;
 	log_set_level((enum log_level)log_level_parse(m->conf->log_level));
-	if (certs_reload(m, &error) < 0) {
-		log_error("master.certificate_kept", "%s; the old certificates stay", error);
-		buf_printf(&kept, "%s%s", kept.len ? "; " : "", error);
-		free(error);
-	}
+	certs_reload(m, errors_r);
 	proc_reload_all(m);
 	log_info("master.reloaded", "wants_restart=%s", log_quote(buf_cstr(&kept)));
 	*text_r = buf_steal(&kept);
@@ -132,13 +129,14 @@ on_stop_signal(struct ev_loop *l, ev_signal *w, int revents)
 static void
 on_hup(struct ev_loop *l, ev_signal *w, int revents)
 {
-	char *text;
+	char *text, *errors;
 
 	/* systemd 252 has no Type=notify-reload; it ignores MONOTONIC_USEC's absence. */
 	sd_notify(0, "RELOADING=1");
-	master_reload(w->data, &text);
+	master_reload(w->data, &text, &errors);
 	sd_notify(0, "READY=1");
 	free(text);
+	free(errors);
 }
 
 static void

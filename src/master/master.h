@@ -65,6 +65,7 @@ struct master {
 	struct certificate certificates[CONF_LISTEN_MAX];
 	uint8_t ticket_key[80]; /* TLS_TICKET_KEY */
 	int addresses_fd;       /* memory for limits per address */
+	struct address_table *address_counts;
 	struct ctlsock *control;
 	struct control_call *calls; /* forwarded to a worker, not answered yet */
 	int lock_fd, pid_fd;
@@ -93,12 +94,12 @@ void setup_report(struct master *m, int status); /* tells the waiting parent */
 void listener_open_all(struct master *m);
 
 /* certs.c */
-/* Reads and checks all; 0, or -1 with *error_r "listen.certificate: path: what is wrong". */
+/* Reads and checks all; 0, or an exit status and *error_r "listen.key: path: what is wrong". */
 int certs_load(const struct conf *c, struct certificate certs[CONF_LISTEN_MAX], char **error_r);
 void certs_free(struct certificate certs[CONF_LISTEN_MAX]);
 void setup_certificates(struct master *m);
-/* On a reload: new contents of the files, or the old ones and -1 with *error_r. */
-int certs_reload(struct master *m, char **error_r);
+/* On a reload: new contents of the files; *errors_r: of those that keep the old, or NULL. */
+void certs_reload(struct master *m, char **errors_r);
 
 /* proc.c */
 void proc_init_all(struct master *m);
@@ -115,8 +116,11 @@ struct proc *proc_any_worker(struct master *m); /* the lowest that is ready; NUL
 int master_run(struct master *m); /* returns the exit status */
 void master_child_ready(struct master *m, struct proc *p);
 void master_child_gone(struct master *m, struct proc *p, int status);
-/* Reads the configuration again.  0, or -1 with *text_r; also set to what wants a restart. */
-int master_reload(struct master *m, char **text_r);
+/*
+ * Reads the configuration again.  0, or -1 with *text_r; also set to what wants a restart.
+ * *errors_r: certificates that stay as they were, or NULL.
+ */
+int master_reload(struct master *m, char **text_r, char **errors_r);
 void master_stop(struct master *m);
 
 /* control.c */

@@ -12,6 +12,7 @@
 
 #include "archiver/archiver.h"
 #include "hub/hub.h"
+#include "lib/address.h"
 #include "lib/child.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -101,6 +102,7 @@ test_only(const struct options *o, const struct conf *c)
 	struct certificate certs[CONF_LISTEN_MAX];
 	struct buf key;
 	char *error;
+	int status;
 
 	if (*c->accounts_key_file) {
 		buf_init(&key);
@@ -110,9 +112,10 @@ test_only(const struct options *o, const struct conf *c)
 		}
 		buf_fini(&key);
 	}
-	if (certs_load(c, certs, &error) < 0) {
+	status = certs_load(c, certs, &error);
+	if (status) {
 		fprintf(stderr, "palaverd: %s\n", error);
-		return EX_CONFIG;
+		return status;
 	}
 	certs_free(certs);
 	if (o->dump)
@@ -185,6 +188,7 @@ main(int argc, char **argv)
 	control_open(&m);
 	status = master_run(&m);
 	certs_free(m.certificates);
+	address_table_close(&m.address_counts);
 	conf_free(&m.conf);
 	return status;
 }

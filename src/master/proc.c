@@ -21,6 +21,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/address.h"
 #include "lib/child.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -406,6 +407,8 @@ proc_gone(struct proc *p, int status)
 	control_worker_gone(p->master, p);
 	p->pid = 0;
 	p->state = PROC_DOWN;
+	if (p->role == PROC_WORKER)
+		address_table_clear(p->master->address_counts, p->slot);
 	pass_on(p);
 	master_child_gone(p->master, p, status);
 	if (!p->master->stopping)

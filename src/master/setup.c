@@ -24,12 +24,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/address.h"
 #include "lib/id.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "master/master.h"
-
-#define ADDRESSES_SIZE (2 * 1024 * 1024) /* bytes; a worker refuses less than it needs */
 
 #define LOCK_WAIT_MS  5000
 #define LOCK_CHECK_MS 50
@@ -324,11 +323,12 @@ setup_report(struct master *m, int status)
 	close(null);
 }
 
-/* Memory that the workers share; its layout is theirs (wire/address.h). */
+/* Memory that the workers share, see lib/address.h. */
 void
 setup_addresses(struct master *m)
 {
 	m->addresses_fd = memfd_create("palaver-addresses", MFD_CLOEXEC);
-	if (m->addresses_fd < 0 || ftruncate(m->addresses_fd, ADDRESSES_SIZE) < 0)
+	if (m->addresses_fd < 0 || ftruncate(m->addresses_fd, (off_t)address_table_size()) < 0)
 		fatal(EX_OSERR, "setup.no_memory", "shared memory: %s", strerror(errno));
+	m->address_counts = address_table_open(m->addresses_fd, 0);
 }

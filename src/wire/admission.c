@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "wire/address.h"
+#include "lib/address.h"
 #include "wire/wire_int.h"
 
 #define CROWD_MIN 256 /* connections, for which giving memory back is worth it */

@@ -13,25 +13,26 @@
  * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
  * answer, or of idleness; only a request that is with the application has none.
  */
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <utlist.h>
 
 #include "lib/log.h"
-#include "wire/address.h"
+#include "lib/address.h"
 #include "wire/wire_int.h"
 
 #define GATHER_MAX  (128 * 1024)
 #define REPLY_CHUNK (64 * 1024)
-#define PONGS_MAX   4096 /* bytes of pongs that may wait for a client */
 
 static uint8_t gather[GATHER_MAX];
 
 /* ---- deadlines ---- */
 
-static void
-deadline_in(struct conn *c, int64_t ms)
+void
+conn_deadline(struct conn *c, int64_t ms)
 {
 	ev_timer_stop(loop_ev(), &c->deadline);
 	if (ms < 0)
@@ -54,7 +55,7 @@ conn_cut(struct conn *c)
 	shutdown(fd, SHUT_RDWR);
 }
 
-static void
+void
 conn_abort(struct conn *c)
 {
 	c->abort = true;
@@ -62,12 +63,27 @@ conn_abort(struct conn *c)
 	conn_want_write(c);
 }
 
+/* Of what was sent; the socket is writable only long after its client took some. */
+static int
+unacknowledged(const struct conn *c)
+{
+	int n = 0;
+
+	return ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &n) == 0 ? n : 0;
+}
+
 static void
 late(struct ev_loop *l, ev_timer *t, int revents)
 {
 	struct conn *c = t->data;
+	int unsent;
 
 	(void)l, (void)revents;
+	if (c->state == CONN_ANSWER && (unsent = unacknowledged(c)) != c->unsent) {
+		c->unsent = unsent; /* it takes a little */
+		conn_deadline(c, c->wire->opts.write_timeout);
+		return;
+	}
 	if (c->state == CONN_BODY || (c->state == CONN_HEAD && c->in.len)) {
 		c->in.len = 0;
 		http_refuse(c, 408, "timeout");
@@ -107,8 +123,8 @@ conn_write_interim(struct conn *c, const char *text)
 }
 
 /* A Close frame: with a status, or empty (the client sees 1005). */
-static void
-write_close_frame(struct conn *c)
+void
+conn_write_close(struct conn *c)
 {
 	uint8_t frame[4] = {0x88, 0};
 	size_t len = 2;
@@ -164,7 +180,7 @@ ws_write(struct conn *c, bool in_callback)
 		return 0;
 	}
 	if (c->closing) {
-		write_close_frame(c);
+		conn_write_close(c);
 		return -1;
 	}
 	return 0;
@@ -232,7 +248,7 @@ http_next(struct conn *c)
 	if (c->reply_ends || c->wire->draining)
 		return -1;
 	c->state = CONN_HEAD;
-	deadline_in(c, c->in.len ? c->wire->opts.head_timeout : c->wire->opts.idle_timeout);
+	conn_deadline(c, c->in.len ? c->wire->opts.head_timeout : c->wire->opts.idle_timeout);
 	return read_input(c);
 }
 
@@ -254,7 +270,8 @@ http_write(struct conn *c)
 	}
 	if (!lws_partial_buffered(c->wsi))
 		return http_next(c);
-	deadline_in(c, c->wire->opts.write_timeout);
+	c->unsent = unacknowledged(c);
+	conn_deadline(c, c->wire->opts.write_timeout);
 	conn_want_write(c);
 	return 0;
 }
@@ -265,7 +282,7 @@ conn_answered(struct conn *c)
 	if (c->state == CONN_BODY)
 		c->reply_ends = true; /* the rest of the body is not wanted */
 	c->state = CONN_ANSWER;
-	deadline_in(c, c->wire->opts.write_timeout);
+	conn_deadline(c, c->wire->opts.write_timeout);
 	loop_defer(&c->flush);
 }
 
@@ -300,7 +317,7 @@ read_head(struct conn *c)
 	buf_drop(&c->in, (size_t)n);
 	c->state = CONN_BODY;
 	if (http_req_begin(c->req))
-		deadline_in(c, o->body_timeout);
+		conn_deadline(c, o->body_timeout);
 	return 0;
 }
 
@@ -317,11 +334,9 @@ read_body(struct conn *c)
 	if (!http_req_whole(c->req))
 		return;
 	c->state = CONN_ANSWER;
-	deadline_in(c, -1);
+	conn_deadline(c, -1);
 	http_req_complete(c->req);
 }
-
-static void resume_reading(struct conn *c);
 
 /* Uses what is in c->in, as far as it goes. */
 static int
@@ -342,7 +357,7 @@ read_input(struct conn *c)
 		buf_fini(&c->in);
 	if (c->state != CONN_WS || !c->in.len || c->stopped)
 		return 0;
-	resume_reading(c);
+	conn_resume_reading(c);
 	return 0;
 }
 
@@ -354,121 +369,11 @@ http_received(struct conn *c, const uint8_t *data, size_t len)
 	if (c->reply_ends && c->state == CONN_ANSWER)
 		return 0; /* not wanted any more */
 	if (c->state == CONN_HEAD && !c->in.len)
-		deadline_in(c, c->wire->opts.head_timeout);
+		conn_deadline(c, c->wire->opts.head_timeout);
 	if (c->state != CONN_BODY && c->state != CONN_HEAD && c->in.len + len > room)
 		return -1; /* far ahead of its answers */
 	buf_append(&c->in, data, len);
 	return read_input(c);
-}
-
-/* ---- WebSocket ---- */
-
-static bool
-on_message(void *arg, const char *data, size_t len, bool binary)
-{
-	struct conn *c = arg;
-
-	c->wire->stats.frames_in++;
-	if (!c->session)
-		return upgrade_input(c, data, len, binary);
-	eio_input(c->session, data, len, binary);
-	return !c->closing;
-}
-
-static bool
-on_ping(void *arg, const uint8_t *data, size_t len)
-{
-	struct conn *c = arg;
-
-	if (c->control.len + len + 2 > PONGS_MAX)
-		return true; /* only the latest must be answered (RFC 6455, 5.5.3) */
-	buf_putc(&c->control, (char)0x8a);
-	buf_putc(&c->control, (char)len);
-	buf_append(&c->control, data, len);
-	loop_defer(&c->flush);
-	return true;
-}
-
-static bool
-on_close(void *arg, int code)
-{
-	struct conn *c = arg;
-
-	conn_close_ws(c, code);
-	if (c->session)
-		eio_transport_gone(c->session, "transport close");
-	c->session = NULL;
-	upgrade_gone(c);
-	return false;
-}
-
-/* A violation below Engine.IO. */
-static int
-ws_fail(struct conn *c, int code)
-{
-	c->wire->stats.protocol_errors++;
-	c->close_code = code;
-	write_close_frame(c);
-	return -1;
-}
-
-static int
-ws_read(struct conn *c, uint8_t *data, size_t len)
-{
-	static const struct ws_handler handler = {on_message, on_ping, on_close};
-	size_t used = 0;
-	int code;
-
-	if (c->closing)
-		return 0;
-	if (!c->stopped) {
-		code =
-		    ws_feed(&c->reader, data, len, c->wire->opts.max_payload, &used, &handler, c);
-		if (code)
-			return ws_fail(c, code);
-	}
-	if (c->stopped && used < len)
-		buf_append(&c->in, data + used, len - used);
-	return 0;
-}
-
-void
-conn_wait_for_decision(struct conn *c)
-{
-	c->state = CONN_SHAKING;
-	deadline_in(c, c->wire->opts.upgrade_timeout);
-}
-
-void
-conn_become_ws(struct conn *c, const char *headers)
-{
-	deadline_in(c, -1);
-	c->state = CONN_WS;
-	http_req_free(c->req);
-	c->req = NULL;
-	buf_puts(&c->control, headers);
-	loop_defer(&c->flush);
-}
-
-void
-conn_stop_reading(struct conn *c)
-{
-	c->stopped = true; /* what this read has brought already waits in `in` */
-	lws_rx_flow_control(c->wsi, 0);
-}
-
-static void
-resume_reading(struct conn *c)
-{
-	struct buf rest = c->in;
-
-	if (c->stopped)
-		lws_rx_flow_control(c->wsi, 1);
-	c->resuming = c->stopped = false;
-	buf_init(&c->in);
-	if (rest.len && ws_read(c, rest.data, rest.len) < 0)
-		conn_abort(c);
-	buf_fini(&rest);
 }
 
 /* ---- the end of a connection ---- */
@@ -510,7 +415,7 @@ task(void *arg)
 		return;
 	}
 	if (c->resuming)
-		resume_reading(c);
+		conn_resume_reading(c);
 	ws_write(c, false);
 }
 
@@ -530,7 +435,7 @@ received(struct conn *c, uint8_t *data, size_t len)
 		c->secured = true;
 		lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
 	}
-	err = c->state == CONN_WS ? ws_read(c, data, len) : http_received(c, data, len);
+	err = c->state == CONN_WS ? conn_read_ws(c, data, len) : http_received(c, data, len);
 	if (err || !c->flush.queued || c->resuming)
 		return err;
 	loop_cancel(&c->flush);
@@ -589,7 +494,10 @@ conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 	}
 	c->wsi = adopt(c, fd, tls);
 	if (!c->wsi) { /* it has closed fd */
-		log_warn("wire.not_adopted", "hint=raise LimitNOFILE");
+		if (c->tls)
+			log_debug("wire.tls_refused", "the handshake failed at once");
+		else
+			log_warn("wire.not_adopted", "hint=raise LimitNOFILE");
 		address_disconnect(w->addresses, &c->address);
 		free(c);
 		return NULL;
@@ -597,7 +505,7 @@ conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 	lws_set_opaque_user_data(c->wsi, c);
 	ev_timer_init(&c->deadline, late, 0, 0);
 	c->deadline.data = c;
-	deadline_in(c, w->opts.head_timeout);
+	conn_deadline(c, w->opts.head_timeout);
 	DL_APPEND(w->conns, c);
 	return c;
 }

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #include "lib/log.h"
-#include "wire/address.h"
+#include "lib/address.h"
 #include "wire/wire_int.h"
 
 #define TOO_MANY "too many new sessions from this address\n"

@@ -13,7 +13,7 @@
 #include <utlist.h>
 
 #include "lib/log.h"
-#include "wire/address.h"
+#include "lib/address.h"
 #include "wire/sio_packet.h"
 #include "lib/tls.h"
 #include "wire/wire_int.h"

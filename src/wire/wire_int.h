@@ -96,17 +96,18 @@ struct conn {
 	struct wire *wire;
 	struct lws *wsi;
 	enum conn_state state;
-	bool reply_ends; /* close after the answer */
-	bool closing;    /* send what waits, then close_code, then go */
-	bool abort;      /* go now */
+	bool reply_ends;   /* close after the answer */
+	bool closing;      /* send what waits, then close_code, then go */
+	bool abort;        /* go now */
 	bool tls, secured; /* the handshake of TLS is done */
-	bool proxy;    /* its address is trusted */
-	bool stopped;  /* input waits in `in` */
-	bool resuming; /* at the end of the turn */
+	bool proxy;        /* its address is trusted */
+	bool stopped;      /* input waits in `in` */
+	bool resuming;     /* at the end of the turn */
 	int close_code;
 	struct buf in;    /* read and not yet used */
 	struct buf reply; /* answer; reply_sent bytes of it are out */
 	size_t reply_sent;
+	int unsent;           /* bytes, when the answer last made progress */
 	struct http_req *req; /* under way */
 	ev_timer deadline;    /* of the head, the body, the answer or idleness */
 	/* WebSocket */
@@ -130,7 +131,13 @@ struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa,
 /* The client's address, which a trusted proxy may name. */
 void http_client_address(const struct http_req *r, struct in6_addr *a);
 void conn_trim_init(struct wire *w);
+void conn_deadline(struct conn *c, int64_t ms); /* from now; < 0: none */
+void conn_abort(struct conn *c); /* what is unsent is lost */
+void conn_write_close(struct conn *c); /* the Close frame */
 void conn_want_write(struct conn *c);
+/* conn_ws.c; -1: close. */
+int conn_read_ws(struct conn *c, uint8_t *data, size_t len);
+void conn_resume_reading(struct conn *c);
 void conn_write_interim(struct conn *c, const char *text); /* before the answer */
 void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
 /* A WebSocket handshake that another worker decides. */

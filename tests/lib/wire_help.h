@@ -157,7 +157,7 @@ run_server(int listener)
 	    .address_fd = -1,
 	    .head_timeout = 500,
 	    .idle_timeout = 5000,
-	    .write_timeout = 2000,
+	    .write_timeout = 1000,
 	    .max_payload = MAX_PAYLOAD,
 	    .max_queue = 300000,
 	    .max_body = MAX_BODY,

@@ -6,7 +6,7 @@
  * the monotonic clock, which is one for the machine, at which the address would be back at
  * no debt; each session moves it by 1/rate, and it may be ten seconds ahead of now.
  */
-#include "wire/address.h"
+#include "lib/address.h"
 
 #include <arpa/inet.h>
 #include <stdatomic.h>
@@ -152,9 +152,17 @@ address_table_open(int fd, unsigned int slot)
 		free(t);
 		return fd < 0 ? NULL : address_table_open(-1, slot);
 	}
-	for (uint32_t i = 0; fd >= 0 && i < CELLS; i++) /* an earlier worker's */
-		atomic_store_explicit(&t->shared->connections[i][t->slot], 0, memory_order_relaxed);
+	if (fd >= 0)
+		address_table_clear(t, slot); /* an earlier worker's */
 	return t;
+}
+
+void
+address_table_clear(struct address_table *t, unsigned int slot)
+{
+	for (uint32_t i = 0; i < CELLS; i++)
+		atomic_store_explicit(
+		    &t->shared->connections[i][slot % ADDRESS_SLOTS], 0, memory_order_relaxed);
 }
 
 void

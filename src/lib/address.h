@@ -4,13 +4,13 @@
  * connections, and new sessions a second.  Thread: loop.
  *
  * The counts are in memory that all workers share.  Each counts its connections in a
- * column of its own and clears it when it starts, so a worker that was killed leaves
- * nothing behind and no lock is needed.  Addresses share cells by hash; each has two, of
- * which the lower one counts, so that being mistaken for another takes two collisions.
- * An IPv6 client is its /64.
+ * column of its own, which is cleared when it has died and when its successor starts, so
+ * that nothing is left behind and no lock is needed.  Addresses share cells by hash; each has two,
+ * of which the lower one counts, so that being mistaken for another takes two collisions. An IPv6
+ * client is its /64.
  */
-#ifndef PALAVER_WIRE_ADDRESS_H
-#define PALAVER_WIRE_ADDRESS_H
+#ifndef PALAVER_LIB_ADDRESS_H
+#define PALAVER_LIB_ADDRESS_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -23,6 +23,8 @@ struct address_table;
 size_t address_table_size(void); /* bytes of shared memory */
 /* fd: of the shared memory (borrowed), or -1: this worker is alone. */
 struct address_table *address_table_open(int fd, unsigned int slot);
+/* What a slot's worker had, which is gone. */
+void address_table_clear(struct address_table *t, unsigned int slot);
 void address_table_close(struct address_table **t);
 
 /* A connection begins; false: the address has `max` already (0: no limit). */
