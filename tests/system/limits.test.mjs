@@ -343,7 +343,7 @@ test("socketio.max_queue: who does not read is closed, others are served", { tim
     worst = Math.max(worst, performance.now() - from);
   };
   while (!closed() && sent < 2000) {
-    await Promise.all(Array.from({ length: 50 }, say));
+    for (let i = 0; i < 50; i++) await say();
     sent += 50;
   }
   t.diagnostic(`the slowest of ${sent} messages by others took ${Math.round(worst)} ms`);

@@ -344,7 +344,7 @@ test("refused at the start and by -t: name of the setting, the file, what is wro
   }
 });
 
-test("who speaks no TLS is closed at once, who begins and stops is closed by head_timeout", async () => {
+test("who speaks no TLS is closed at once, who begins and stops is closed by head_timeout", { timeout: 10000 }, async () => {
   const silent = raw();
   const gone = closed(silent.resume());
   const plain = raw();
