@@ -343,7 +343,7 @@ test("socketio.max_queue: who does not read is closed, others are served", { tim
     worst = Math.max(worst, performance.now() - from);
   };
   while (!closed() && sent < 2000) {
-    for (let i = 0; i < 50; i++) await say();
+    for (let i = 0; i < 50; i++) await say(); // a burst is another matter, see below
     sent += 50;
   }
   t.diagnostic(`the slowest of ${sent} messages by others took ${Math.round(worst)} ms`);
@@ -379,6 +379,53 @@ test("socketio.max_queue: a session that polls no more", { timeout: 60000 }, asy
   await until("80K cannot wait", async () => !(await lives()));
   assert.equal(code(await request(head("GET", `${POLL}&sid=${sid}`))), 1);
   assert.match(other.ctl(["--json", "stats"]).stdout, /"slow_closed": ?1\b/);
+});
+
+/** A server with a short queue and one conversation; `member` opens a WebSocket that has joined. */
+async function shortQueue(t, workers) {
+  const other = await new Server({ workers, conf: "socketio { max_queue = 64K }" }).start();
+  t.after(() => other.remove());
+  const bob = await signup(other.base, "bob");
+  const group = await makeConversation(other.base, bob.token, { type: "group", name: "g", members: [] });
+  const member = async () => {
+    const ws = await Ws.open(open(other.port), WS);
+    ws.slot = (await ws.openPacket()).charCodeAt(1) - 65;
+    ws.send(`40${JSON.stringify({ token: bob.token })}`);
+    assert.match(await ws.next(), /^40\{"sid"/);
+    return ws;
+  };
+  const fields = (i) => ({ conversation_id: group.id, client_msg_id: randomUUID(), text: `${i} ${"x".repeat(16000)}` });
+  return { other, group, member, fields };
+}
+
+test("socketio.max_queue: an answer that is larger than the queue reaches a client that reads", { timeout: 30000 }, async (t) => {
+  const { group, member, fields } = await shortQueue(t, 1);
+  const ws = await member();
+  for (let i = 1; i <= 6; i++) {
+    ws.send(`42${i}${JSON.stringify(["message.send", fields(i)])}`);
+    await ws.until("the ack", () => ws.received.some((m) => m.startsWith(`43${i}[`)));
+  }
+  ws.send(`427${JSON.stringify(["sync", { conversations: { [group.id]: 0 } }])}`);
+  await ws.until("the answer", () => ws.received.some((m) => m.startsWith("437[")));
+  assert.equal(ws.closed, null, "this client can never resume");
+});
+
+test("socketio.max_queue: a burst does not close a client that reads", { timeout: 30000 }, async (t) => {
+  const { other, member, fields } = await shortQueue(t, 2);
+  const sender = await member();
+  const reader = await until("a member on the other worker", async () => {
+    const ws = await member();
+    return ws.slot !== sender.slot && ws;
+  });
+  const { pid } = other.processes("worker").find((p) => p.slot === reader.slot);
+  process.kill(pid, "SIGSTOP");
+  for (let i = 1; i <= 20; i++) {
+    sender.send(`42${i}${JSON.stringify(["message.send", fields(i)])}`);
+    await sender.until("the ack", () => sender.received.some((m) => m.startsWith(`43${i}[`)));
+  }
+  process.kill(pid, "SIGCONT");
+  await reader.until("all messages", () => reader.received.filter((m) => m.includes("message.created")).length === 20);
+  assert.equal(reader.closed, null);
 });
 
 test("socketio.ping_interval and ping_timeout: a silent client goes, one that answers stays", async () => {
