@@ -9,14 +9,21 @@
 #include "chat/chat_int.h"
 #include "chat/range.h"
 
+#define SYNC_BYTES (512 * 1024) /* after which a sync ends, with more: true */
+
+static void
+put_event(struct buf *b, const struct event *ev, bool comma)
+{
+	if (comma)
+		buf_putc(b, ',');
+	event_envelope(b, ev);
+}
+
 static void
 put_events(struct buf *b, const struct range *r, bool comma)
 {
-	for (size_t i = 0; i < r->count; i++) {
-		if (comma || i)
-			buf_putc(b, ',');
-		event_envelope(b, r->events[i]);
-	}
+	for (size_t i = 0; i < r->count; i++)
+		put_event(b, r->events[i], comma || i);
 }
 
 /* ---- one page ---- */
@@ -161,14 +168,16 @@ static void
 sync_part(void *arg, const struct range *r)
 {
 	struct sync_op *op = arg;
+	size_t i;
 
 	if (r->err) {
 		sync_end(op, r->err);
 		return;
 	}
-	put_events(&op->events, r, op->events.len > 0);
-	op->left -= r->count;
-	op->more = op->more || r->more;
+	for (i = 0; i < r->count && op->events.len < SYNC_BYTES; i++)
+		put_event(&op->events, r->events[i], op->events.len > 0);
+	op->left = op->events.len < SYNC_BYTES ? op->left - r->count : 0;
+	op->more = op->more || r->more || i < r->count;
 	op->next++;
 	sync_go_on(op);
 }

@@ -217,7 +217,11 @@ transport_resume(void *conn)
 	loop_defer(&c->flush);
 }
 
-const struct eio_transport conn_transport = {transport_flush, transport_close, transport_resume};
+const struct eio_transport conn_transport = {
+    .flush = transport_flush,
+    .close = transport_close,
+    .resume = transport_resume,
+};
 
 void
 conn_close_ws(struct conn *c, int code)

@@ -21,9 +21,11 @@
 #include "wire/eio_int.h"
 #include "wire/payload.h"
 
-#define SID_BYTES 18
-#define RING_KEPT 8 /* references that an idle session may hold */
-#define GRACE_MS  30000
+#define SID_BYTES  18
+#define RING_KEPT  8 /* references that an idle session may hold */
+#define OVER_MS    1000
+#define OVER_TIMES 4
+#define GRACE_MS   30000
 
 /* ---- queue ---- */
 
@@ -74,6 +76,14 @@ eio_queue_clear(struct eio_session *s)
 	s->queued = 0;
 }
 
+static void
+took(struct eio_session *s, size_t len)
+{
+	s->queued -= len;
+	if (s->queued <= s->server->opts.max_queue)
+		s->over_since = 0;
+}
+
 struct frame *
 eio_queue_first(const struct eio_session *s)
 {
@@ -83,7 +93,7 @@ eio_queue_first(const struct eio_session *s)
 void
 eio_queue_pop(struct eio_session *s)
 {
-	s->queued -= s->ring[s->ring_head]->len;
+	took(s, s->ring[s->ring_head]->len);
 	ring_pop(s);
 	ring_trim(s);
 }
@@ -108,7 +118,7 @@ eio_gather(struct eio_session *s, uint8_t *dst, size_t room, size_t *frames_r)
 			++*frames_r;
 		}
 	}
-	s->queued -= n;
+	took(s, n);
 	ring_trim(s);
 	return n;
 }
@@ -137,6 +147,24 @@ flush(struct eio_session *s)
 		s->transport->flush(s->conn);
 }
 
+/*
+ * A burst may fill the queue faster than anybody could read: it is too full when it has
+ * been so for OVER_MS, or is OVER_TIMES as full as allowed.  One frame always has room.
+ */
+static bool
+has_room(struct eio_session *s, size_t len)
+{
+	size_t max = s->server->opts.max_queue;
+	int64_t now;
+
+	if (!s->queued || s->queued + len <= max)
+		return true;
+	now = clock_mono_ms();
+	if (!s->over_since)
+		s->over_since = now;
+	return now - s->over_since <= OVER_MS && s->queued + len <= max * OVER_TIMES;
+}
+
 void
 eio_send(struct eio_session *s, struct frame *f)
 {
@@ -144,7 +172,7 @@ eio_send(struct eio_session *s, struct frame *f)
 
 	if (s->closing || (!s->conn && !s->polling))
 		return;
-	if (s->queued + f->len > s->server->opts.max_queue) {
+	if (!has_room(s, f->len)) {
 		log_info("eio.slow_reader", "sid=%.8s queued=%zu", s->sid, s->queued);
 		s->server->slow++;
 		s->now = true;

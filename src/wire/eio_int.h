@@ -38,8 +38,9 @@ struct eio_session {
 	struct eio_polling *polling; /* NULL: the transport is a WebSocket */
 	struct frame **ring;
 	uint32_t ring_cap, ring_head, ring_count;
-	size_t sent;   /* of the first frame */
-	size_t queued; /* bytes */
+	size_t sent;        /* of the first frame */
+	size_t queued;      /* bytes */
+	int64_t over_since; /* that many are too many, monotonic ms; 0: they are not */
 	ev_timer heartbeat;
 	int64_t due_ms; /* scheduled time of what the timer is for, monotonic */
 	bool pong_due;

@@ -376,7 +376,10 @@ test("socketio.max_queue: a session that polls no more", { timeout: 60000 }, asy
   for (let i = 0; i < 3; i++) assert.equal((await say()).status, 201);
   assert.ok(await lives(), "48K wait");
   for (let i = 0; i < 2; i++) assert.equal((await say()).status, 201);
-  await until("80K cannot wait", async () => !(await lives()));
+  await until("80K cannot wait for more than a second", async () => {
+    assert.equal((await say()).status, 201);
+    return !(await lives());
+  }, 10000, 300);
   assert.equal(code(await request(head("GET", `${POLL}&sid=${sid}`))), 1);
   assert.match(other.ctl(["--json", "stats"]).stdout, /"slow_closed": ?1\b/);
 });

@@ -319,7 +319,7 @@ the_queue_is_bounded(void **state)
 	struct peer p = {0};
 	struct eio_server *e = start(&p);
 
-	for (int i = 0; i < 5; i++) /* 500 bytes: allowed */
+	for (int i = 0; i < 20; i++) /* 2,000 bytes: four times what is allowed */
 		send_filler(&p);
 	run_until(&p, 0);
 	assert_int_equal(p.closed, 0);
