@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -18,6 +19,7 @@
 #include "wire/wire_int.h"
 
 #define ACCEPTS_A_TURN 64
+#define REST_S         0.1
 
 void
 listeners_pause(struct wire *w, bool pause)
@@ -52,6 +54,27 @@ adopt(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls)
 }
 
 static void
+rested(struct ev_loop *l, ev_timer *t, int revents)
+{
+	struct wire *w = t->data;
+
+	(void)l, (void)revents;
+	if (w->stats.connections < w->opts.max_connections && !w->draining)
+		listeners_pause(w, false);
+}
+
+/* The listening socket stays readable, so accepting is tried again after a while only. */
+static void
+rest(struct wire *w)
+{
+	listeners_pause(w, true);
+	ev_timer_stop(loop_ev(), &w->rest);
+	ev_timer_init(&w->rest, rested, REST_S, 0);
+	w->rest.data = w;
+	ev_timer_start(loop_ev(), &w->rest);
+}
+
+static void
 accept_ready(struct ev_loop *l, ev_io *io, int revents)
 {
 	struct listener *ln = io->data;
@@ -63,11 +86,17 @@ accept_ready(struct ev_loop *l, ev_io *io, int revents)
 		int fd =
 		    accept4(io->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd >= 0)
+		if (fd >= 0) {
 			adopt(w, fd, &sa, ln->tls);
-		else if (errno == EMFILE || errno == ENFILE)
-			log_error("wire.no_descriptors", "raise LimitNOFILE");
-		if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			log_error(
+			    "wire.no_descriptors", "err=%s; raise LimitNOFILE", strerror(errno));
+			rest(w);
+			return;
+		}
+		if (errno != ECONNABORTED && errno != EINTR)
 			return;
 	}
 }

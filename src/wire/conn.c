@@ -25,6 +25,7 @@
 #include "wire/wire_int.h"
 
 #define GATHER_MAX  (128 * 1024)
+#define CONTROL_MAX 8192 /* bytes beside the session that may wait for a client */
 #define REPLY_CHUNK (64 * 1024)
 
 static uint8_t gather[GATHER_MAX];
@@ -122,6 +123,12 @@ conn_write_interim(struct conn *c, const char *text)
 		conn_abort(c);
 }
 
+static bool
+mid_frame(const struct conn *c)
+{
+	return c->session && eio_mid_frame(c->session);
+}
+
 /* A Close frame: with a status, or empty (the client sees 1005). */
 void
 conn_write_close(struct conn *c)
@@ -129,6 +136,8 @@ conn_write_close(struct conn *c)
 	uint8_t frame[4] = {0x88, 0};
 	size_t len = 2;
 
+	if (mid_frame(c))
+		return; /* it would become part of the frame */
 	if (c->close_code) {
 		frame[1] = 2;
 		frame[2] = (uint8_t)(c->close_code >> 8);
@@ -145,7 +154,7 @@ gather_some(struct conn *c, size_t *frames_r)
 	size_t n = 0;
 
 	*frames_r = 0;
-	if (c->control.len) {
+	if (c->control.len && !mid_frame(c)) {
 		n = c->control.len;
 		memcpy(gather, c->control.data, n);
 		buf_fini(&c->control);
@@ -153,6 +162,23 @@ gather_some(struct conn *c, size_t *frames_r)
 	if (c->session)
 		n += eio_gather(c->session, gather + n, sizeof(gather) - n, frames_r);
 	return n;
+}
+
+/*
+ * While libwebsockets holds what the peer has not taken it reads nothing, and would be woken
+ * for input that it leaves where it is, again and again.  Is it so?
+ */
+static bool
+hold_reading(struct conn *c)
+{
+	bool held = lws_partial_buffered(c->wsi);
+
+	if (held == c->held)
+		return held;
+	c->held = held;
+	if (!c->stopped)
+		lws_rx_flow_control(c->wsi, held ? 0 : 1);
+	return held;
 }
 
 /* Sends what waits; -1: the connection is to be closed (only from a callback of lws). */
@@ -175,7 +201,7 @@ ws_write(struct conn *c, bool in_callback)
 			return in_callback ? -1 : 0;
 		}
 	}
-	if (lws_partial_buffered(c->wsi)) {
+	if (hold_reading(c)) {
 		conn_want_write(c);
 		return 0;
 	}
@@ -227,6 +253,7 @@ void
 conn_close_ws(struct conn *c, int code)
 {
 	transport_close(c, code, false);
+	conn_deadline(c, c->wire->opts.write_timeout);
 }
 
 void
@@ -234,7 +261,8 @@ conn_send_text(struct conn *c, const char *packet)
 {
 	struct frame *f = frame_new(packet, strlen(packet), false);
 
-	buf_append(&c->control, f->data, f->len);
+	if (c->control.len < CONTROL_MAX)
+		buf_append(&c->control, f->data, f->len);
 	frame_unref(&f);
 	loop_defer(&c->flush);
 }
@@ -272,7 +300,7 @@ http_write(struct conn *c)
 			return -1;
 		c->reply_sent += n;
 	}
-	if (!lws_partial_buffered(c->wsi))
+	if (!hold_reading(c))
 		return http_next(c);
 	c->unsent = unacknowledged(c);
 	conn_deadline(c, c->wire->opts.write_timeout);

@@ -39,6 +39,8 @@ on_close(void *arg, int code)
 {
 	struct conn *c = arg;
 
+	if (c->session && eio_mid_frame(c->session))
+		c->abort = true; /* no Close frame can be written any more */
 	conn_close_ws(c, code);
 	if (c->session)
 		eio_transport_gone(c->session, "transport close");
@@ -108,7 +110,7 @@ conn_resume_reading(struct conn *c)
 	struct buf rest = c->in;
 
 	if (c->stopped)
-		lws_rx_flow_control(c->wsi, 1);
+		lws_rx_flow_control(c->wsi, c->held ? 0 : 1);
 	c->resuming = c->stopped = false;
 	buf_init(&c->in);
 	if (rest.len && conn_read_ws(c, rest.data, rest.len) < 0)

@@ -129,6 +129,12 @@ eio_waiting(const struct eio_session *s)
 	return s->ring_count > 0;
 }
 
+bool
+eio_mid_frame(const struct eio_session *s)
+{
+	return s->sent > 0;
+}
+
 void
 eio_queue_put(struct eio_session *s, struct frame *f)
 {

@@ -108,6 +108,8 @@ void eio_transport_gone(struct eio_session *s, const char *reason);
 /* Copies waiting frames, as many as fit; the number of bytes.  0: none are waiting. */
 size_t eio_gather(struct eio_session *s, uint8_t *dst, size_t room, size_t *frames_r);
 bool eio_waiting(const struct eio_session *s);
+/* The last eio_gather() ended within a frame: nothing else may be written before the rest. */
+bool eio_mid_frame(const struct eio_session *s);
 
 /* ---- polling ---- */
 

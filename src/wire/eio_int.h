@@ -61,6 +61,7 @@ struct eio_session {
 struct eio_moved {
 	char sid[EIO_SID_MAX];
 	unsigned int slot;
+	int64_t until_ms; /* monotonic; the word of its end may be lost */
 	UT_hash_handle hh;
 };
 

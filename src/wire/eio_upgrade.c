@@ -19,6 +19,8 @@
 #include "lib/pack.h"
 #include "wire/eio_int.h"
 
+#define NOTE_MS (24 * 3600 * 1000) /* how long a session that moved is remembered at most */
+
 static void
 detach(struct eio_session *s)
 {
@@ -119,6 +121,20 @@ pack_session(struct buf *b, struct eio_session *s)
 }
 
 static void
+forget(struct eio_server *e, struct eio_moved *m)
+{
+	HASH_DEL(e->moved, m);
+	free(m);
+}
+
+static void
+forget_old(struct eio_server *e)
+{
+	while (e->moved && e->moved->until_ms < clock_mono_ms())
+		forget(e, e->moved);
+}
+
+static void
 leave(struct eio_session *s, struct eio_candidate *c)
 {
 	struct eio_moved *m = xcalloc(1, sizeof(*m));
@@ -129,7 +145,9 @@ leave(struct eio_session *s, struct eio_candidate *c)
 	pack_session(&state, s);
 	str_copy(m->sid, sizeof(m->sid), s->sid);
 	m->slot = c->slot;
-	HASH_ADD_STR(e->moved, sid, m);
+	m->until_ms = clock_mono_ms() + NOTE_MS;
+	forget_old(e);
+	HASH_ADD_STR(e->moved, sid, m); /* uthash keeps the order of adding: the oldest first */
 	eio_session_drop(s);
 	c->ops->moved(c, &state);
 	buf_fini(&state);
@@ -293,13 +311,6 @@ eio_ready(struct eio_session *s)
 }
 
 /* ---- notes ---- */
-
-static void
-forget(struct eio_server *e, struct eio_moved *m)
-{
-	HASH_DEL(e->moved, m);
-	free(m);
-}
 
 void
 eio_moved_ended(struct eio_server *e, const char *sid)

@@ -127,6 +127,16 @@ body_limit(const struct http_req *r)
 	return r->endpoint ? o->max_payload : o->max_body;
 }
 
+/* It was announced to a session, which is not to get it after all. */
+static void
+take_back(struct http_req *r)
+{
+	if (r->cancel)
+		r->cancel(r->abort_arg);
+	r->cancel = r->abort = NULL;
+	r->user = NULL;
+}
+
 static void
 refuse_too_large(struct http_req *r)
 {
@@ -134,8 +144,7 @@ refuse_too_large(struct http_req *r)
 		http_refuse(r->conn, 413, "too_large");
 		return;
 	}
-	if (r->cancel)
-		r->cancel(r->abort_arg);
+	take_back(r);
 	http_reply(r, 413, NULL, NULL, NULL, 0);
 }
 
@@ -195,6 +204,8 @@ http_req_complete(struct http_req *r)
 	struct wire *w = r->conn->wire;
 	const char *prefix = w->app.rest_prefix;
 
+	if (r->cancel && (w->draining || r->websocket))
+		take_back(r);
 	if (w->draining)
 		http_reply(r, 503, "text/plain", "Retry-After: 1\r\n", "shutting down\n", 14);
 	else if (origin_preflight(r, w))

@@ -358,7 +358,7 @@ on_message(struct relay *rl, unsigned int from, struct endpoint *ep, unsigned in
 	case RELAY_DECIDED:
 	case RELAY_CUT:
 	case RELAY_STATE:
-		relay_on_link(rl, id, (enum relay_type)type, u);
+		relay_on_link(rl, ep, id, (enum relay_type)type, u);
 		break;
 	case RELAY_PROBE:
 	case RELAY_TAKE:
@@ -412,10 +412,14 @@ static void
 peer_up(struct relay *rl, unsigned int slot)
 {
 	struct asked *a, *atmp;
+	struct served *s, *stmp;
 
 	HASH_ITER (hh, rl->asked, a, atmp)
 		if (a->slot == slot)
 			send_asked(a);
+	HASH_ITER (hh, rl->served, s, stmp) /* its DONE may be lost */
+		if (s->key.slot == slot && s->answered)
+			send_answer(s);
 	relay_links_up(rl, slot);
 }
 

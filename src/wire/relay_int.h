@@ -49,7 +49,8 @@ void relay_tell(
     struct relay *rl, unsigned int slot, unsigned int type, const struct endpoint *ep, uint64_t id);
 
 /* relay_upgrade.c */
-void relay_on_link(struct relay *rl, uint64_t id, enum relay_type type, struct unpack *u);
+void relay_on_link(
+    struct relay *rl, struct endpoint *ep, uint64_t id, enum relay_type type, struct unpack *u);
 void relay_on_candidate(
     struct relay *rl, unsigned int from, struct endpoint *ep, uint64_t id, struct unpack *u);
 void relay_on_candidate_says(

@@ -75,14 +75,35 @@ relay_link_free(struct relay_link **lp, bool say)
 	free(l);
 }
 
+/* The WebSocket went while its session was on the way: the session is nowhere now. */
+static void
+state_unwanted(struct endpoint *ep, struct unpack *u)
+{
+	char sid[EIO_SID_MAX];
+	struct unpack state;
+	const void *data;
+	size_t len;
+
+	data = unpack_bytes(u, &len);
+	if (!unpack_ok(u))
+		return;
+	unpack_init(&state, data, len);
+	unpack_strn(&state, sid, sizeof(sid)); /* begins every state, see eio_upgrade.c */
+	if (unpack_ok(&state))
+		relay_ended(ep, sid);
+}
+
 void
-relay_on_link(struct relay *rl, uint64_t id, enum relay_type type, struct unpack *u)
+relay_on_link(
+    struct relay *rl, struct endpoint *ep, uint64_t id, enum relay_type type, struct unpack *u)
 {
 	struct relay_link *l;
 	const void *state;
 	size_t len;
 
 	HASH_FIND(hh, rl->links, &id, sizeof(id), l);
+	if (!l && type == RELAY_STATE)
+		state_unwanted(ep, u);
 	if (!l)
 		return;
 	if (type == RELAY_DECIDED) {
@@ -204,6 +225,18 @@ relay_links_up(struct relay *rl, unsigned int slot)
 			relay_tell(rl, slot, RELAY_LEFT, l->ep, l->id);
 			upgrade_cut(l->upgrade);
 		}
+}
+
+/* Their sessions stay with their owners, on polling. */
+void
+relay_take_nothing(struct relay *rl)
+{
+	struct relay_link *l, *tmp;
+
+	HASH_ITER (hh, rl->links, l, tmp) {
+		relay_tell(rl, l->slot, RELAY_LEFT, l->ep, l->id);
+		upgrade_cut(l->upgrade);
+	}
 }
 
 void

@@ -109,7 +109,7 @@ wire_new(const struct wire_opts *opts, const struct wire_app *app)
 	take_opts(w, opts);
 	w->app = *app;
 	w->web_root = xstrdup(opts->web_root);
-	w->sio = sio_server_new(&w->app.sio, app->arg, opts->connect_timeout);
+	w->sio = sio_server_new(&w->app.sio, app->arg, opts->connect_timeout, opts->max_payload);
 	add_endpoint(w, opts->sio_path, &sio_eio_handler, w->sio);
 	if (app->eio_path)
 		add_endpoint(w, app->eio_path, app->eio, app->arg);
@@ -185,7 +185,7 @@ wire_reconfigure(struct wire *w, const struct wire_opts *o)
 	fill_eio_opts(&eio, &w->opts);
 	for (unsigned int i = 0; i < w->endpoint_count; i++)
 		eio_server_reconfigure(w->endpoints[i].eio, &eio);
-	sio_server_reconfigure(w->sio, o->connect_timeout);
+	sio_server_reconfigure(w->sio, o->connect_timeout, o->max_payload);
 }
 
 void
@@ -216,6 +216,8 @@ wire_drain(struct wire *w)
 
 	w->draining = true;
 	listeners_close(w);
+	if (w->relay)
+		relay_take_nothing(w->relay);
 	for (unsigned int i = 0; i < w->endpoint_count; i++)
 		eio_close_all(w->endpoints[i].eio, "server shutting down", 1001);
 	DL_FOREACH (w->conns, c)
@@ -252,6 +254,7 @@ wire_free(struct wire **wp)
 	listeners_close(w);
 	lws_context_destroy(w->lws);
 	loop_cancel(&w->trim);
+	ev_timer_stop(loop_ev(), &w->rest);
 	for (unsigned int i = 0; i < w->endpoint_count; i++) {
 		eio_server_free(&w->endpoints[i].eio);
 		free(w->endpoints[i].path);

@@ -23,9 +23,10 @@
 #include "wire/sio_int.h"
 #include "wire/wire_int.h"
 
-#define SIO_ID_BYTES 15
-#define LEFT_MS      10000 /* how long late packets of a left namespace are dropped */
-#define LEFT_MAX     32    /* that are remembered of one connection */
+#define SIO_ID_BYTES   15
+#define ASSEMBLY_TIMES 4     /* of max_payload: bytes of a binary packet altogether */
+#define LEFT_MS        10000 /* how long late packets of a left namespace are dropped */
+#define LEFT_MAX       32    /* that are remembered of one connection */
 
 static char root_namespace[] = "/";
 
@@ -153,8 +154,8 @@ violation(struct sio_conn *c, const char *what)
 
 /* ---- namespaces left ---- */
 
-static void
-remember_left(struct sio_conn *c, const char *nsp)
+void
+sio_remember_left(struct sio_conn *c, const char *nsp)
 {
 	size_t size = strlen(nsp) + 1;
 	struct left_namespace *l = xcalloc(1, sizeof(*l) + size), *old;
@@ -289,7 +290,7 @@ dispatch(struct sio_conn *c, const struct sio_decoded *d, const struct sio_attac
 	}
 	switch (d->type) {
 	case SIO_DISCONNECT:
-		remember_left(c, s->nsp);
+		sio_remember_left(c, s->nsp);
 		socket_free(s, "client namespace disconnect");
 		break;
 	case SIO_EVENT:
@@ -329,6 +330,10 @@ take_attachment(struct sio_conn *c, const char *data, size_t len)
 		violation(c, "attachment that nobody announced");
 		return;
 	}
+	if (a->size + len > ASSEMBLY_TIMES * c->server->max_payload) {
+		violation(c, "attachments that are too large together");
+		return;
+	}
 	sio_assembly_add(a, data, len);
 	if (sio_decode(a->text, a->len, &d) < 0 || a->count < d.attachments)
 		return;
@@ -338,6 +343,15 @@ take_attachment(struct sio_conn *c, const char *data, size_t len)
 	else
 		violation(c, "placeholder out of range");
 	sio_assembly_free(&a);
+}
+
+/* What comes for a namespace left a moment ago is put together, and dropped then. */
+static bool
+may_send(struct sio_conn *c, const char *nsp)
+{
+	const struct sio_socket *s = find_socket(c, nsp);
+
+	return s ? s->state == SOCKET_JOINED : recently_left(c, nsp, false);
 }
 
 static void
@@ -352,6 +366,8 @@ on_message(void *arg, const char *data, size_t len, bool binary)
 		violation(c, "text where an attachment is due");
 	else if (sio_decode(data, len, &d) < 0)
 		violation(c, "bad packet");
+	else if (d.attachments && !may_send(c, d.nsp))
+		violation(c, "binary packet for a namespace not joined");
 	else if (d.attachments)
 		c->assembly = sio_assembly_new(data, len);
 	else
@@ -428,20 +444,22 @@ const struct eio_handler sio_eio_handler = {
     on_open, on_message, on_closed, sio_busy, sio_leave, sio_arrive};
 
 struct sio_server *
-sio_server_new(const struct sio_app *app, void *arg, int64_t timeout_ms)
+sio_server_new(const struct sio_app *app, void *arg, int64_t timeout_ms, size_t max_payload)
 {
 	struct sio_server *srv = xcalloc(1, sizeof(*srv));
 
 	srv->app = app;
 	srv->arg = arg;
 	srv->connect_timeout = timeout_ms;
+	srv->max_payload = max_payload;
 	return srv;
 }
 
 void
-sio_server_reconfigure(struct sio_server *srv, int64_t timeout_ms)
+sio_server_reconfigure(struct sio_server *srv, int64_t timeout_ms, size_t max_payload)
 {
 	srv->connect_timeout = timeout_ms;
+	srv->max_payload = max_payload;
 }
 
 uint64_t
@@ -570,6 +588,6 @@ sio_disconnect(struct sio_socket *s, bool close)
 		return;
 	}
 	send_json(c, SIO_DISCONNECT, s->nsp, NULL, 0);
-	remember_left(c, s->nsp);
+	sio_remember_left(c, s->nsp);
 	socket_free(s, "server namespace disconnect");
 }

@@ -39,5 +39,6 @@ sio_assembly_add(struct sio_assembly *a, const void *data, size_t len)
 
 	if (len)
 		memcpy(copy, data, len);
+	a->size += len;
 	a->attachments[a->count++] = (struct sio_attachment){copy, len};
 }

@@ -46,6 +46,7 @@ struct left_namespace {
 struct sio_assembly {
 	char *text; /* the packet, which is valid */
 	size_t len;
+	size_t size; /* of all, so far */
 	struct sio_attachment attachments[SIO_ATTACHMENTS_MAX];
 	unsigned int count;
 };
@@ -64,6 +65,7 @@ struct sio_server {
 	const struct sio_app *app;
 	void *arg;
 	int64_t connect_timeout; /* ms */
+	size_t max_payload;
 	uint64_t errors;
 };
 
@@ -71,6 +73,7 @@ struct sio_server {
 struct sio_conn *sio_conn_new(struct sio_server *srv, struct eio_session *session);
 void sio_conn_free(struct sio_conn *c);
 void sio_connect_timeout_stop(struct sio_conn *c);
+void sio_remember_left(struct sio_conn *c, const char *nsp);
 struct sio_socket *sio_socket_new(struct sio_conn *c, const char *nsp);
 void sio_socket_drop(struct sio_socket *s); /* without a word to the application */
 /* sio_assembly.c */

@@ -5,8 +5,9 @@
  *
  * State: u32 count of sockets, each: str nsp, str id, i64 next_ack, u32 count of answers
  * that are due (each i64 id, i64 value), bytes of the application; then u8 whether a
- * binary packet waits for attachments: u8 type, str nsp, i64 ack, u32 announced, bytes of
- * its JSON, u32 count, each bytes.
+ * binary packet waits for attachments: bytes of its text, u32 count, each bytes; then u8
+ * whether a first namespace is still to be joined, u32 count of namespaces left a moment
+ * ago, each str.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ void
 sio_leave(void *arg, struct buf *b)
 {
 	struct sio_conn *c = arg;
+	struct left_namespace *l;
 	struct sio_socket *s;
 	unsigned int count;
 
@@ -74,6 +76,11 @@ sio_leave(void *arg, struct buf *b)
 	DL_FOREACH (c->sockets, s)
 		pack_socket(b, s);
 	pack_assembly(b, c->assembly);
+	pack_u8(b, c->connect_timeout != NULL);
+	DL_COUNT(c->left, l, count);
+	pack_u32(b, count);
+	DL_FOREACH (c->left, l)
+		pack_str(b, l->nsp);
 	while (c->sockets)
 		sio_socket_drop(c->sockets);
 	sio_conn_free(c);
@@ -101,6 +108,23 @@ unpack_assembly(struct unpack *u, struct sio_conn *c)
 		sio_assembly_add(c->assembly, data, len);
 	}
 	return unpack_ok(u) && c->assembly->count < d.attachments;
+}
+
+static bool
+unpack_rest(struct unpack *u, struct sio_conn *c)
+{
+	bool joining = unpack_u8(u) != 0;
+	char nsp[SIO_NAME_MAX + 1];
+	uint32_t count = unpack_u32(u);
+
+	if (!joining)
+		sio_connect_timeout_stop(c);
+	while (count-- && unpack_ok(u)) {
+		unpack_strn(u, nsp, sizeof(nsp));
+		if (unpack_ok(u))
+			sio_remember_left(c, nsp);
+	}
+	return unpack_ok(u);
 }
 
 struct arrival {
@@ -150,10 +174,8 @@ sio_arrive(void *arg, struct eio_session *session, const void *state, size_t len
 	arrivals = xcalloc(good ? count + 1 : 1, sizeof(*arrivals));
 	while (good && n < count)
 		good = unpack_socket(&u, c, &arrivals[n++]);
-	good = good && unpack_assembly(&u, c) && unpack_end(&u);
+	good = good && unpack_assembly(&u, c) && unpack_rest(&u, c) && unpack_end(&u);
 	c->arriving = count + 1; /* the one more is this function */
-	if (count)
-		sio_connect_timeout_stop(c);
 	for (n = 0; good && n < count; n++)
 		srv->app->arrive(srv->arg, arrivals[n].s, arrivals[n].state, arrivals[n].len);
 	free(arrivals);

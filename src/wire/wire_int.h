@@ -21,8 +21,9 @@
 
 struct sio_server;
 extern const struct eio_handler sio_eio_handler; /* its arg is the sio_server */
-struct sio_server *sio_server_new(const struct sio_app *app, void *arg, int64_t timeout_ms);
-void sio_server_reconfigure(struct sio_server *srv, int64_t timeout_ms);
+struct sio_server *sio_server_new(
+    const struct sio_app *app, void *arg, int64_t timeout_ms, size_t max_payload);
+void sio_server_reconfigure(struct sio_server *srv, int64_t timeout_ms, size_t max_payload);
 uint64_t sio_server_errors(const struct sio_server *srv);
 void sio_server_free(struct sio_server **srv);
 
@@ -69,7 +70,8 @@ struct wire {
 	struct conn *conns;
 	uint64_t crowd; /* most connections since memory was given back */
 	struct loop_task trim;
-	bool paused; /* at max_connections */
+	ev_timer rest; /* after a lack of descriptors */
+	bool paused;   /* at max_connections */
 	bool draining;
 	struct wire_stats stats;
 };
@@ -102,6 +104,7 @@ struct conn {
 	bool tls, secured; /* the handshake of TLS is done */
 	bool proxy;        /* its address is trusted */
 	bool stopped;      /* input waits in `in` */
+	bool held;         /* nothing is read: the peer takes nothing */
 	bool resuming;     /* at the end of the turn */
 	int close_code;
 	struct buf in;    /* read and not yet used */
@@ -132,8 +135,8 @@ struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa,
 void http_client_address(const struct http_req *r, struct in6_addr *a);
 void conn_trim_init(struct wire *w);
 void conn_deadline(struct conn *c, int64_t ms); /* from now; < 0: none */
-void conn_abort(struct conn *c); /* what is unsent is lost */
-void conn_write_close(struct conn *c); /* the Close frame */
+void conn_abort(struct conn *c);                /* what is unsent is lost */
+void conn_write_close(struct conn *c);          /* the Close frame */
 void conn_want_write(struct conn *c);
 /* conn_ws.c; -1: close. */
 int conn_read_ws(struct conn *c, uint8_t *data, size_t len);
@@ -228,6 +231,7 @@ void relay_free(struct relay **r);
 void relay_told(struct relay *r, unsigned int from, const void *data, size_t len);
 void relay_peer(struct relay *r, unsigned int slot, bool up);
 void relay_peers_lost(struct relay *r);
+void relay_take_nothing(struct relay *r); /* no session comes here any more */
 bool relay_is_down(const struct relay *r, unsigned int slot);
 /* A request to a session of another worker; r is answered, or goes, by itself. */
 void relay_post_begin(

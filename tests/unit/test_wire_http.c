@@ -95,8 +95,37 @@ requests(void **state)
 	assert_http(late, "408", "timeout");
 }
 
-#define CHUNKED(body)                                                                              \
-	"POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" body
+/* It was announced to its session as a POST; the session must not keep a request that is gone. */
+static void
+a_post_that_wants_an_upgrade_leaves_nothing_behind(void **state)
+{
+	char sid[64], request[512];
+	int fd = dial();
+
+	assert_int_equal(sscanf(strstr(http("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n"
+					    "Host: x\r\n\r\n"),
+				    "\"sid\":\""),
+			     "\"sid\":\"%63[^\"]", sid),
+	    1);
+	snprintf(request, sizeof(request),
+	    "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: x\r\n"
+	    "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n",
+	    sid);
+	say(fd, request);
+	assert_http("GET /v1/x?q=a HTTP/1.1\r\nHost: x\r\n\r\n", "200", "a"); /* it is read */
+	say(fd, "3");
+	assert_memory_equal(answer_of(fd), "HTTP/1.1 400", 12);
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		snprintf(request, sizeof(request),
+		    "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: x\r\n"
+		    "Content-Length: 1\r\n\r\n3",
+		    sid);
+		assert_http(request, "200", "ok");
+	}
+}
+
+#define CHUNKED(body) "POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" body
 
 static void
 chunked_bodies(void **state)
@@ -105,8 +134,8 @@ chunked_bodies(void **state)
 	int fd;
 
 	assert_http(CHUNKED("5\r\nhello\r\n0\r\n\r\n"), "200", "\r\n\r\nhello");
-	assert_http(CHUNKED("2;a=b\r\nhe\r\n03\r\nllo\r\n0\r\nX: y\r\n\r\n"), "200",
-	    "\r\n\r\nhello");
+	assert_http(
+	    CHUNKED("2;a=b\r\nhe\r\n03\r\nllo\r\n0\r\nX: y\r\n\r\n"), "200", "\r\n\r\nhello");
 	assert_http(CHUNKED("0\r\n\r\n"), "200", "Content-Length: 0");
 	assert_http(CHUNKED("g\r\n"), "400", "bad_chunk");
 	assert_http(CHUNKED("\r\n"), "400", "bad_chunk");
@@ -243,6 +272,7 @@ main(void)
 	    cmocka_unit_test(a_client_that_leaves_aborts_its_request),
 	    cmocka_unit_test(one_connection_carries_many_requests),
 	    cmocka_unit_test(requests),
+	    cmocka_unit_test(a_post_that_wants_an_upgrade_leaves_nothing_behind),
 	    cmocka_unit_test(chunked_bodies),
 	    cmocka_unit_test(static_files),
 	    cmocka_unit_test(requests_in_one_read_are_answered_in_order),
