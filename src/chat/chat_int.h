@@ -69,6 +69,7 @@ struct chat {
 	struct send_op *sends;   /* everything else under way */
 	size_t send_count;
 	ev_timer retry;
+	ev_timer room_retry;
 	struct chat_stats stats;
 };
 

@@ -24,6 +24,8 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
+#define ROOM_RETRY_S 1.0
+
 enum room_state { ROOM_DOWN, ROOM_SUBSCRIBING, ROOM_CATCHING_UP, ROOM_LIVE };
 
 struct pending_event {
@@ -43,6 +45,7 @@ struct room {
 	UT_hash_handle hh;
 };
 
+static void retry_later(struct chat *c);
 static void room_subscribe(struct room *r);
 static void room_catch_up(struct room *r);
 
@@ -72,6 +75,14 @@ pending_clear(struct room *r)
 		event_unref(&p->ev);
 		free(p);
 	}
+}
+
+/* The bus takes no request now: later, or when it is up again. */
+static void
+room_wait(struct room *r)
+{
+	r->state = ROOM_DOWN;
+	retry_later(r->chat);
 }
 
 /* Frees the room if nobody is in it and nothing will call back. */
@@ -238,6 +249,7 @@ attachment_catch_up(struct attachment *a)
 	if (bus_window(r->chat->bus, r->id, a->from, 0, BUS_WINDOW_PAGE, fetched, f) < 0) {
 		r->calls--;
 		free(f);
+		retry_later(r->chat);
 		return;
 	}
 	a->fetch = f;
@@ -279,8 +291,8 @@ caught_up(void *arg, const struct bus_window *w)
 		room_release(r);
 		return;
 	}
-	if (w->err) { /* the bus went away; state() resubscribes */
-		r->state = ROOM_DOWN;
+	if (w->err) { /* perhaps the bus went away; then state() resubscribes */
+		room_wait(r);
 		return;
 	}
 	if (w->floor > r->last) {
@@ -307,7 +319,7 @@ room_catch_up(struct room *r)
 	r->calls++;
 	if (bus_window(r->chat->bus, r->id, r->last, 0, BUS_WINDOW_PAGE, caught_up, r) < 0) {
 		r->calls--;
-		r->state = ROOM_DOWN;
+		room_wait(r);
 	}
 }
 
@@ -322,7 +334,7 @@ subscribed(void *arg, int err, uint64_t head)
 		return;
 	}
 	if (err) {
-		r->state = ROOM_DOWN;
+		room_wait(r);
 		return;
 	}
 	if (!r->known) {
@@ -342,7 +354,7 @@ room_subscribe(struct room *r)
 	r->calls++;
 	if (bus_subscribe(r->chat->bus, r->id, subscribed, r) < 0) {
 		r->calls--;
-		r->state = ROOM_DOWN;
+		room_wait(r);
 	}
 }
 
@@ -355,6 +367,38 @@ room_resubscribe_all(struct chat *c)
 		pending_clear(r); /* those are in the window */
 		room_subscribe(r);
 	}
+}
+
+/* What the bus took no request for. */
+static void
+retry(struct ev_loop *l, ev_timer *t, int revents)
+{
+	struct chat *c = t->data;
+	struct room *r, *tmp;
+	struct attachment *a, *atmp;
+
+	(void)l, (void)revents;
+	if (!bus_is_up(c->bus))
+		return; /* it will be said */
+	HASH_ITER (hh, c->rooms, r, tmp) {
+		if (r->state == ROOM_DOWN)
+			room_subscribe(r);
+		if (r->state != ROOM_LIVE)
+			continue;
+		DL_FOREACH_SAFE2(r->members, a, atmp, room_next)
+		if (a->behind)
+			attachment_catch_up(a);
+	}
+}
+
+static void
+retry_later(struct chat *c)
+{
+	if (ev_is_active(&c->room_retry))
+		return;
+	ev_timer_init(&c->room_retry, retry, ROOM_RETRY_S, 0);
+	c->room_retry.data = c;
+	ev_timer_start(loop_ev(), &c->room_retry);
 }
 
 static struct room *
@@ -535,6 +579,7 @@ room_free_all(struct chat *c)
 {
 	struct room *r, *tmp;
 
+	ev_timer_stop(loop_ev(), &c->room_retry);
 	HASH_ITER (hh, c->rooms, r, tmp) {
 		HASH_DEL(c->rooms, r);
 		pending_clear(r);
