@@ -103,14 +103,14 @@ random_token(char *dst, size_t n)
 {
 	static const char alphabet[] =
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint8_t bytes[64];
 	uint32_t v = 0;
 	int bits = 0;
 
-	while (n--) {
-		uint8_t c;
-
-		random_bytes(&c, 1);
-		v = v << 8 | c;
+	for (size_t i = 0; i < n; i++) {
+		if (i % sizeof(bytes) == 0) /* one call into the kernel, not one a byte */
+			random_bytes(bytes, n - i < sizeof(bytes) ? n - i : sizeof(bytes));
+		v = v << 8 | bytes[i % sizeof(bytes)];
 		for (bits += 8; bits >= 6; bits -= 6)
 			*dst++ = alphabet[(v >> (bits - 6)) & 63];
 	}
