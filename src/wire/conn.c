@@ -7,7 +7,8 @@
  * head.c and ws.c, because what libwebsockets lets pass (bare LF, two lengths, frames
  * without mask, HTTP/2 by Upgrade) cannot be seen through its callbacks.
  *
- * Everything that waits for a client leaves in one write at the end of the turn.
+ * Everything that waits for a client leaves in one write: of what it sent, once that is
+ * read; of what others caused, at the end of the turn.
  *
  * No timer of libwebsockets is used for a connection (they are linear lists);
  * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
@@ -269,7 +270,7 @@ conn_send_text(struct conn *c, const char *packet)
 
 /* ---- HTTP ---- */
 
-static int read_input(struct conn *c);
+static void read_input(struct conn *c);
 
 /* The answer is out: the next request. */
 static int
@@ -281,7 +282,8 @@ http_next(struct conn *c)
 		return -1;
 	c->state = CONN_HEAD;
 	conn_deadline(c, c->in.len ? c->wire->opts.head_timeout : c->wire->opts.idle_timeout);
-	return read_input(c);
+	read_input(c);
+	return 0;
 }
 
 static int
@@ -328,7 +330,7 @@ http_flush_task(struct conn *c)
 }
 
 /* A head, or a part of it, is in c->in.  -1: close. */
-static int
+static void
 read_head(struct conn *c)
 {
 	const struct wire_opts *o = &c->wire->opts;
@@ -340,17 +342,16 @@ read_head(struct conn *c)
 	if (n < 0) {
 		c->in.len = 0;
 		http_refuse(c, fault.status, fault.code);
-		return 0;
+		return;
 	}
 	if (n == 0)
-		return 0;
+		return;
 	c->reply_ends = !h.keep_alive;
 	c->req = http_req_new(c, &h, (char *)c->in.data, (size_t)n);
 	buf_drop(&c->in, (size_t)n);
 	c->state = CONN_BODY;
 	if (http_req_begin(c->req))
 		conn_deadline(c, o->body_timeout);
-	return 0;
 }
 
 static void
@@ -371,26 +372,22 @@ read_body(struct conn *c)
 }
 
 /* Uses what is in c->in, as far as it goes. */
-static int
+static void
 read_input(struct conn *c)
 {
 	size_t before;
 
 	do {
 		before = c->in.len;
-		if (c->state == CONN_HEAD && before) {
-			if (read_head(c) < 0)
-				return -1;
-		}
+		if (c->state == CONN_HEAD && before)
+			read_head(c);
 		if (c->state == CONN_BODY && c->req)
 			read_body(c);
 	} while (c->state == CONN_HEAD && c->in.len && c->in.len < before);
 	if (!c->in.len)
 		buf_fini(&c->in);
-	if (c->state != CONN_WS || !c->in.len || c->stopped)
-		return 0;
-	conn_resume_reading(c);
-	return 0;
+	if (c->state == CONN_WS && c->in.len && !c->stopped)
+		conn_resume_reading(c);
 }
 
 static int
@@ -405,7 +402,8 @@ http_received(struct conn *c, const uint8_t *data, size_t len)
 	if (c->state != CONN_BODY && c->state != CONN_HEAD && c->in.len + len > room)
 		return -1; /* far ahead of its answers */
 	buf_append(&c->in, data, len);
-	return read_input(c);
+	read_input(c);
+	return 0;
 }
 
 /* ---- the end of a connection ---- */

@@ -169,16 +169,22 @@ is_octets(const struct http_req *r)
 	return type && strncasecmp(type, "application/octet-stream", 24) == 0;
 }
 
-static void
-refuse(struct http_req *r, enum eio_error e, const char *text)
+void
+eio_http_error(struct http_req *r, enum eio_error e, const char *text)
 {
 	struct buf b;
 
-	http_conn(r)->wire->stats.protocol_errors++;
 	buf_init(&b);
 	buf_printf(&b, "{\"code\":%d,\"message\":\"%s\"}", (int)e, text ? text : eio_error_text(e));
 	http_reply(r, e == EIO_FORBIDDEN ? 403 : 400, "application/json", NULL, b.data, b.len);
 	buf_fini(&b);
+}
+
+static void
+refuse(struct http_req *r, enum eio_error e, const char *text)
+{
+	http_conn(r)->wire->stats.protocol_errors++;
+	eio_http_error(r, e, text);
 }
 
 /* Has this address begun too many sessions of late? */
@@ -283,7 +289,6 @@ struct upgrade {
 	struct endpoint *ep;
 	struct relay_link *link; /* NULL: the session is here */
 	char *headers;           /* of the 101, while it is not sent */
-	bool taking;             /* "5" was seen: the session is on its way here */
 };
 
 static void
@@ -511,7 +516,6 @@ take(struct upgrade *u)
 		eio_candidate_upgrade(&u->base);
 		return;
 	}
-	u->taking = true;
 	conn_stop_reading(u->c);
 	relay_link_take(u->link);
 }

@@ -87,7 +87,7 @@ void eio_queue_clear(struct eio_session *s);
 void eio_send_open(struct eio_session *s, const char *upgrades);
 void eio_heartbeat_at(struct eio_session *s, int64_t due_ms);
 void eio_packet(struct eio_session *s, const char *data, size_t len); /* a text packet */
-/* Closes without waiting for anything; a GET that is parked gets `last`. */
+/* Closes without waiting for anything. */
 void eio_end(struct eio_session *s, const char *reason);
 
 /* eio_polling.c */

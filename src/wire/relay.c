@@ -95,21 +95,22 @@ asked_free(struct asked *a)
 }
 
 static void
+asked_end(struct asked *a, enum relay_type type)
+{
+	relay_tell(a->relay, a->slot, type, a->ep, a->id);
+	asked_free(a);
+}
+
+static void
 asked_abort(void *arg)
 {
-	struct asked *a = arg;
-
-	relay_tell(a->relay, a->slot, RELAY_GONE, a->ep, a->id);
-	asked_free(a);
+	asked_end(arg, RELAY_GONE);
 }
 
 static void
 asked_cancel(void *arg)
 {
-	struct asked *a = arg;
-
-	relay_tell(a->relay, a->slot, RELAY_CANCEL, a->ep, a->id);
-	asked_free(a);
+	asked_end(arg, RELAY_CANCEL);
 }
 
 static void
@@ -153,11 +154,10 @@ asked_new(
 static void
 asked_fail(struct asked *a)
 {
-	static const char text[] = "{\"code\":1,\"message\":\"Session ID unknown\"}";
 	struct http_req *r = a->r;
 
 	asked_free(a);
-	http_reply(r, 400, "application/json", NULL, text, sizeof(text) - 1);
+	eio_http_error(r, EIO_UNKNOWN_SID, NULL);
 }
 
 void

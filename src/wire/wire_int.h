@@ -129,6 +129,7 @@ extern const struct eio_transport conn_transport; /* its conn is a struct conn *
 /* admission.c */
 bool conn_admit(struct conn *c, int fd, const struct sockaddr_storage *sa);
 void conn_left(struct wire *w); /* one connection less */
+/* conn.c */
 /* Over a limit of its address, or libwebsockets does not want it: NULL, fd is closed. */
 struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls);
 /* The client's address, which a trusted proxy may name. */
@@ -178,7 +179,6 @@ void http_refuse(struct conn *c, int status, const char *code);
 void http_put_reply(struct conn *c, const struct http_req *r, int status, const char *type,
     const char *headers, const void *body, size_t len);
 unsigned int http_header_count(const struct http_req *r, const char *name);
-const char *http_raw_query(const struct http_req *r, size_t *len_r);
 struct conn *http_conn(const struct http_req *r);
 /*
  * Whoever was told that its body begins is not to answer it after all; with the arg of
@@ -198,6 +198,9 @@ void origin_put_headers(struct buf *b, const struct wire *w, const struct http_r
 bool origin_preflight(struct http_req *r, const struct wire *w);
 
 /* ---- eio_http.c ---- */
+
+/* Answers with an error of Engine.IO; text NULL: what the error says by itself. */
+void eio_http_error(struct http_req *r, enum eio_error e, const char *text);
 
 enum poll_kind {
 	POLL_GET = 1,
