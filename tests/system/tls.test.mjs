@@ -106,7 +106,7 @@ http {
   trusted_proxies = "127.0.0.1" max_connections_per_address = 30
 }
 socketio { ping_interval = 1500ms ping_timeout = 1500ms }
-chat { max_text = 128K }`;
+chat { max_text = 128K rate = 100000 burst = 100000 }`;
   await server.start();
 });
 test.after(() => server.remove());
