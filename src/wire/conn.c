@@ -329,7 +329,7 @@ http_flush_task(struct conn *c)
 		conn_abort(c);
 }
 
-/* A head, or a part of it, is in c->in.  -1: close. */
+/* A head, or a part of it, is in c->in. */
 static void
 read_head(struct conn *c)
 {
