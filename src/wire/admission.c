@@ -12,7 +12,8 @@
 #include "lib/address.h"
 #include "wire/wire_int.h"
 
-#define CROWD_MIN 256 /* connections, for which giving memory back is worth it */
+#define CROWD_MIN  256 /* connections, for which giving memory back is worth it */
+#define TRIM_AFTER 1.0 /* seconds: the rest of a crowd leaves in that time, too */
 
 void
 conn_address(const struct conn *c, char dst[ADDRESS_TEXT])
@@ -112,10 +113,12 @@ conn_admit(struct conn *c, int fd, const struct sockaddr_storage *sa)
 
 /* What a crowd needed is given back when most of it has left; the allocator would keep it. */
 static void
-trim(void *arg)
+trim(struct ev_loop *loop, ev_timer *timer, int revents)
 {
-	struct wire *w = arg;
+	struct wire *w = timer->data;
 
+	(void)loop;
+	(void)revents;
 	w->crowd = w->stats.connections;
 	memory_trim();
 }
@@ -125,13 +128,13 @@ conn_left(struct wire *w)
 {
 	if (--w->stats.connections < w->opts.max_connections && !w->draining)
 		listeners_pause(w, false);
-	if (w->crowd >= CROWD_MIN && w->stats.connections < w->crowd / 4)
-		loop_defer(&w->trim);
+	if (w->crowd >= CROWD_MIN && w->stats.connections < w->crowd / 4 && !ev_is_active(&w->trim))
+		ev_timer_start(loop_ev(), &w->trim);
 }
 
 void
 conn_trim_init(struct wire *w)
 {
-	w->trim.run = trim;
-	w->trim.arg = w;
+	ev_timer_init(&w->trim, trim, TRIM_AFTER, 0.);
+	w->trim.data = w;
 }

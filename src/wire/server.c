@@ -253,7 +253,7 @@ wire_free(struct wire **wp)
 	w->draining = true;
 	listeners_close(w);
 	lws_context_destroy(w->lws);
-	loop_cancel(&w->trim);
+	ev_timer_stop(loop_ev(), &w->trim);
 	ev_timer_stop(loop_ev(), &w->rest);
 	for (unsigned int i = 0; i < w->endpoint_count; i++) {
 		eio_server_free(&w->endpoints[i].eio);

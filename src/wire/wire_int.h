@@ -69,9 +69,9 @@ struct wire {
 	struct listener *listeners;
 	struct conn *conns;
 	uint64_t crowd; /* most connections since memory was given back */
-	struct loop_task trim;
-	ev_timer rest; /* after a lack of descriptors */
-	bool paused;   /* at max_connections */
+	ev_timer trim;  /* gives it back */
+	ev_timer rest;  /* after a lack of descriptors */
+	bool paused;    /* at max_connections */
 	bool draining;
 	struct wire_stats stats;
 };

@@ -12,6 +12,9 @@
 #define QUIET_CPU   (2000000ULL)  /* … in which the server used less than a tenth of a core */
 #define QUIET_STEPS 5
 #define QUIET_MAX   (10 * SECOND)
+#define BACK_STEP   (SECOND / 4)
+#define BACK_STEPS                                                                                 \
+	12 /* the memory of those who left is back when it did not shrink for so many steps */
 
 /* Turns the loop until the time has come. */
 static void
@@ -128,10 +131,20 @@ idle_open(struct pool *p, struct idle *i, bool watch)
 static uint64_t
 idle_close(struct pool *p)
 {
+	uint64_t pss, least;
+
 	if (!pool_close(p, 0, p->n))
 		load_die("the server kept %u of %u connections open", p->closing, p->n);
 	wait_quiet(p);
-	return usage_pss(p->options);
+	least = usage_pss(p->options);
+	for (int same = 0; same < BACK_STEPS; same++) {
+		turn_until(p, load_now() + BACK_STEP);
+		if ((pss = usage_pss(p->options)) < least) {
+			least = pss;
+			same = -1;
+		}
+	}
+	return least;
 }
 
 int
