@@ -72,9 +72,10 @@ loaded(struct store_req *req)
 		return;
 	}
 	cl->loading = NULL;
-	for (size_t i = 0; !err && i < req->id_out_count; i++) {
-		bool joined_meanwhile = cl->arrived && !client_attachment(cl, req->ids_out[i]);
-		struct attachment *a = room_attach(cl->chat, cl, req->ids_out[i], 0);
+	for (size_t i = 0; !err && i < req->membership_count; i++) {
+		const char *id = req->memberships[i].conversation;
+		bool joined_meanwhile = cl->arrived && !client_attachment(cl, id);
+		struct attachment *a = room_attach(cl->chat, cl, id, 0);
 
 		if (joined_meanwhile)
 			room_tell_sync_required(a);
@@ -117,7 +118,7 @@ client_new(struct chat *c, const char *user, const struct peer_ops *ops, void *p
 static void
 client_load(struct client *cl)
 {
-	struct store_req *req = store_req_new(STORE_CONVERSATION_IDS, loaded, cl);
+	struct store_req *req = store_req_new(STORE_MEMBERSHIPS, loaded, cl);
 
 	cl->waiting++;
 	str_copy(req->id, sizeof(req->id), cl->user->id);

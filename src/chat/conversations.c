@@ -180,7 +180,7 @@ fill_conversation(
 	if (in->member_count >= CONVERSATION_MEMBERS_MAX)
 		return "/members";
 	str_copy(cv->creator, sizeof(cv->creator), user);
-	conversation_add_member(cv, user);
+	conversation_add_member(cv, user)->role = direct ? ROLE_MEMBER : ROLE_OWNER;
 	*reason_r = "invalid";
 	for (size_t i = 0; i < in->member_count; i++) {
 		if (!id_valid(in->members[i], "usr"))

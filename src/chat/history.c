@@ -206,8 +206,9 @@ sync_drop_foreign(struct sync_op *op, const struct store_req *req)
 	for (size_t i = 0; i < op->count; i++) {
 		bool member = false;
 
-		for (size_t k = 0; k < req->id_out_count && !member; k++)
-			member = strcmp(req->ids_out[k], op->entries[i].conversation) == 0;
+		for (size_t k = 0; k < req->membership_count && !member; k++)
+			member = strcmp(req->memberships[k].conversation,
+				     op->entries[i].conversation) == 0;
 		if (member)
 			op->entries[kept++] = op->entries[i];
 		else
@@ -245,7 +246,7 @@ chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entrie
 	op->left = limit;
 	op->done = done;
 	op->arg = arg;
-	req = store_req_new(STORE_CONVERSATION_IDS, sync_memberships, op);
+	req = store_req_new(STORE_MEMBERSHIPS, sync_memberships, op);
 	str_copy(req->id, sizeof(req->id), user);
 	chat_store(c, req);
 }

@@ -37,13 +37,38 @@ conversation_add_member(struct conversation *c, const char *user)
 	m = &c->members[c->member_count++];
 	memset(m, 0, sizeof(*m));
 	str_copy(m->user, sizeof(m->user), user);
+	m->role = ROLE_MEMBER;
 	return m;
 }
 
 const char *
 conversation_type_name(enum conversation_type type)
 {
-	return type == CONVERSATION_DIRECT ? "direct" : "group";
+	switch (type) {
+	case CONVERSATION_DIRECT:
+		return "direct";
+	case CONVERSATION_CHANNEL:
+		return "channel";
+	default:
+		return "group";
+	}
+}
+
+static const char *const roles[] = {"", "member", "admin", "owner"};
+
+const char *
+member_role_name(enum member_role role)
+{
+	return roles[role];
+}
+
+enum member_role
+member_role_parse(const char *text)
+{
+	for (enum member_role r = ROLE_MEMBER; r <= ROLE_OWNER; r++)
+		if (strcmp(roles[r], text) == 0)
+			return r;
+	return ROLE_NONE;
 }
 
 void
@@ -55,15 +80,20 @@ conversation_json(struct buf *b, const struct conversation *c)
 	buf_printf(
 	    b, "{\"id\":\"%s\",\"type\":\"%s\",\"name\":", c->id, conversation_type_name(c->type));
 	json_put_string(b, c->name, strlen(c->name));
-	buf_printf(
-	    b, ",\"creator_id\":\"%s\",\"created_at\":\"%s\",\"members\":[", c->creator, when);
+	buf_puts(b, ",\"topic\":");
+	json_put_string(b, c->topic, strlen(c->topic));
+	buf_printf(b,
+	    ",\"creator_id\":\"%s\",\"created_at\":\"%s\",\"archived\":%s,\"public\":%s,"
+	    "\"history\":\"%s\",\"version\":%llu,\"members\":[",
+	    c->creator, when, c->archived ? "true" : "false", c->is_public ? "true" : "false",
+	    c->history == HISTORY_ALL ? "all" : "joined", (unsigned long long)c->version);
 	for (size_t i = 0; i < c->member_count; i++) {
 		const struct member *m = &c->members[i];
 
 		buf_printf(b, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"name\":", i ? "," : "",
 		    m->user, m->username);
 		json_put_string(b, m->name, strlen(m->name));
-		buf_putc(b, '}');
+		buf_printf(b, ",\"role\":\"%s\"}", member_role_name(m->role));
 	}
 	buf_puts(b, "]}");
 }

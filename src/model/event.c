@@ -3,8 +3,9 @@
  * event: making, packing and printing events.  Pure; a reference count belongs to
  * one thread.
  *
- * Packed form (pack.h): u8 version 1, u8 type, str id, str conversation, str
- * sender, str client_id, 16 bytes digest, u64 seq, i64 created_ms, str data.
+ * Packed form (pack.h): u8 version 2, u8 type, str id, str conversation, str
+ * sender, str client_id, str ref, 16 bytes digest, u64 seq, i64 created_ms, str data.
+ * Version 1 had no ref; spools of that time are still read.
  */
 #include "model/event.h"
 
@@ -15,12 +16,19 @@
 
 #include "lib/clock.h"
 
-#define PACK_VERSION 1
+#define PACK_VERSION 2
 
 static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_MESSAGE_CREATED] = "message.created",
     [EVENT_CONVERSATION_CREATED] = "conversation.created",
     [EVENT_MEMBER_JOINED] = "member.joined",
+    [EVENT_MESSAGE_UPDATED] = "message.updated",
+    [EVENT_MESSAGE_DELETED] = "message.deleted",
+    [EVENT_REACTION_ADDED] = "reaction.added",
+    [EVENT_REACTION_REMOVED] = "reaction.removed",
+    [EVENT_MEMBER_LEFT] = "member.left",
+    [EVENT_MEMBER_UPDATED] = "member.updated",
+    [EVENT_CONVERSATION_UPDATED] = "conversation.updated",
 };
 
 const char *
@@ -72,6 +80,16 @@ event_new(enum event_type type, const char *conversation, const char *sender, co
 }
 
 struct event *
+event_new_about(enum event_type type, const char *conversation, const char *sender,
+    const char *client_id, const char *ref, const char *data, size_t data_len)
+{
+	struct event *ev = event_new(type, conversation, sender, client_id, data, data_len);
+
+	str_copy(ev->ref, sizeof(ev->ref), ref);
+	return ev;
+}
+
+struct event *
 event_ref(struct event *ev)
 {
 	ev->refs++;
@@ -113,6 +131,7 @@ event_pack(struct buf *b, const struct event *ev)
 	pack_str(b, ev->conversation);
 	pack_str(b, ev->sender);
 	pack_str(b, ev->client_id);
+	pack_str(b, ev->ref);
 	buf_append(b, ev->digest, EVENT_DIGEST);
 	pack_u64(b, ev->seq);
 	pack_i64(b, ev->created_ms);
@@ -123,15 +142,18 @@ struct event *
 event_unpack(struct unpack *u)
 {
 	struct event head = {.refs = 1}, *ev;
+	uint8_t version = unpack_u8(u);
 	const char *data;
 
-	if (unpack_u8(u) != PACK_VERSION)
+	if (version < 1 || version > PACK_VERSION)
 		u->bad = true;
 	head.type = unpack_u8(u);
 	unpack_strn(u, head.id, sizeof(head.id));
 	unpack_strn(u, head.conversation, sizeof(head.conversation));
 	unpack_strn(u, head.sender, sizeof(head.sender));
 	unpack_strn(u, head.client_id, sizeof(head.client_id));
+	if (version > 1)
+		unpack_strn(u, head.ref, sizeof(head.ref));
 	for (int i = 0; i < EVENT_DIGEST; i++)
 		head.digest[i] = unpack_u8(u);
 	head.seq = unpack_u64(u);

@@ -12,29 +12,47 @@
 #include "lib/buf.h"
 #include "lib/id.h"
 
-#define USERNAME_MIN     2
-#define USERNAME_MAX     32  /* characters, all ASCII */
-#define USER_NAME_MAX    128 /* bytes of the display name, UTF-8 */
-#define PASSWORD_MIN     8
-#define PASSWORD_MAX     128 /* bytes; crypt(3) takes less than 512 */
-#define PASSWORD_HASH    160
-#define TOKEN_HASH       32  /* SHA-256 */
+#define USERNAME_MIN        2
+#define USERNAME_MAX        32  /* characters, all ASCII */
+#define USER_NAME_MAX       128 /* bytes of the display name, UTF-8 */
+#define PASSWORD_MIN        8
+#define PASSWORD_MAX        128 /* bytes; crypt(3) takes less than 512 */
+#define PASSWORD_HASH       160
+#define TOKEN_HASH          32  /* SHA-256 */
+#define USER_AVATAR_MAX     512 /* bytes */
+#define USER_BIO_MAX        1024
+#define USER_ZONE_MAX       64
+#define SESSION_ADDRESS_MAX 48
+#define SESSION_AGENT_MAX   200
 
 struct user {
-	char id[ID_MAX]; /* usr_.. */
+	char id[ID_MAX];                 /* usr_.. */
 	char username[USERNAME_MAX + 1]; /* [a-z0-9._-], begins with a letter or digit */
 	char name[USER_NAME_MAX + 1];    /* shown to people */
 	char password[PASSWORD_HASH];    /* crypt(5) text; never leaves the server */
 	bool locked;
 	int64_t created_ms;
+	char avatar[USER_AVATAR_MAX + 1]; /* a URL or a file id; the server does not read it */
+	char bio[USER_BIO_MAX + 1];
+	char time_zone[USER_ZONE_MAX + 1]; /* of the IANA database: "Europe/Vienna" */
+	int64_t deactivated_ms;            /* 0: active */
+	int64_t last_seen_ms;              /* when the last device went; 0: never */
+	uint64_t version;                  /* of the profile; from 1 */
 };
 
+/*
+ * One login.  Each use of its refresh token gives a new one; a token that comes a second
+ * time is in foreign hands and ends the session.
+ */
 struct session {
-	char id[ID_MAX];   /* ses_.. */
+	char id[ID_MAX]; /* ses_.. */
 	char user[ID_MAX];
 	uint8_t token_hash[TOKEN_HASH]; /* of the refresh token */
 	int64_t created_ms;
+	int64_t used_ms; /* last login or refresh */
 	int64_t expires_ms;
+	char address[SESSION_ADDRESS_MAX]; /* of the last use, as text */
+	char agent[SESSION_AGENT_MAX + 1]; /* User-Agent of the last use */
 };
 
 /* Lower-cases into dst and checks; false: not a username. */

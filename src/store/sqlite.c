@@ -20,7 +20,7 @@
 #include "lib/log.h"
 #include "model/error.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 3
 
 int sqlite_busy_ms = 5000;
 
@@ -45,6 +45,39 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     " PRIMARY KEY (conversation, seq)) WITHOUT ROWID;"
     "CREATE UNIQUE INDEX events_client ON events (conversation, sender, client_id)"
     " WHERE client_id != '';",
+    /* 2: accounts */
+    "ALTER TABLE users ADD COLUMN avatar TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE users ADD COLUMN bio TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE users ADD COLUMN time_zone TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE users ADD COLUMN deactivated_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE users ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE users ADD COLUMN version INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE sessions ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE spent_tokens (token_hash BLOB PRIMARY KEY, session TEXT NOT NULL,"
+    " spent_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX spent_tokens_session ON spent_tokens (session);"
+    "CREATE TABLE revocations (session TEXT PRIMARY KEY, user TEXT NOT NULL,"
+    " until_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE invitations (id TEXT PRIMARY KEY, code_hash BLOB NOT NULL UNIQUE,"
+    " uses_left INTEGER NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,"
+    " note TEXT NOT NULL) WITHOUT ROWID;",
+    /* 3: conversations */
+    "ALTER TABLE conversations ADD COLUMN topic TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE conversations ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE conversations ADD COLUMN public INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE conversations ADD COLUMN history INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE conversations ADD COLUMN version INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE members ADD COLUMN role INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE members ADD COLUMN since INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE members ADD COLUMN read INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE members ADD COLUMN muted INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE members SET role = 3 WHERE EXISTS (SELECT 1 FROM conversations c WHERE"
+    " c.id = conversation AND c.creator = user AND c.type != 1);"
+    "CREATE INDEX conversations_public ON conversations (id) WHERE public;"
+    "CREATE TABLE outbox (event TEXT PRIMARY KEY, created_ms INTEGER NOT NULL,"
+    " packed BLOB NOT NULL) WITHOUT ROWID;",
 };
 
 static const char *const statements[SQL_COUNT] = {
@@ -338,7 +371,7 @@ const struct store_impl store_sqlite = {
 	    [STORE_CONVERSATION_CREATE] = sqlite_conversation_create,
 	    [STORE_CONVERSATION_GET] = sqlite_conversation_get,
 	    [STORE_CONVERSATION_LIST] = sqlite_conversation_list,
-	    [STORE_CONVERSATION_IDS] = sqlite_conversation_ids,
+	    [STORE_MEMBERSHIPS] = sqlite_memberships,
 	    [STORE_MEMBERS_ADD] = sqlite_members_add,
 	    [STORE_MEMBER_CHECK] = sqlite_member_check,
 	    [STORE_EVENT_BY_CLIENT_ID] = sqlite_event_by_client_id,

@@ -42,7 +42,7 @@ int sqlite_begin(struct sqlite_handle *h); /* IMMEDIATE: the write lock now, not
 int sqlite_commit(struct sqlite_handle *h);
 void sqlite_rollback(struct sqlite_handle *h);
 
-void sqlite_bind(sqlite3_stmt *st, int i, const char *text); /* borrowed until the reset */
+void sqlite_bind(sqlite3_stmt *st, int i, const char *text);         /* borrowed until the reset */
 void sqlite_text(sqlite3_stmt *st, int col, char *dst, size_t size); /* cut if it is too long */
 
 /* sqlite_people.c */
@@ -60,7 +60,7 @@ void sqlite_session_delete(void *h, struct store_req *req);
 void sqlite_conversation_create(void *h, struct store_req *req);
 void sqlite_conversation_get(void *h, struct store_req *req);
 void sqlite_conversation_list(void *h, struct store_req *req);
-void sqlite_conversation_ids(void *h, struct store_req *req);
+void sqlite_memberships(void *h, struct store_req *req);
 void sqlite_members_add(void *h, struct store_req *req);
 void sqlite_member_check(void *h, struct store_req *req);
 

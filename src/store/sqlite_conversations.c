@@ -31,6 +31,8 @@ read_members(struct sqlite_handle *h, struct conversation *c)
 		m = conversation_add_member(c, user);
 		sqlite_text(st, 1, m->username, sizeof(m->username));
 		sqlite_text(st, 2, m->name, sizeof(m->name));
+		m->role = (enum member_role)sqlite3_column_int(st, 3);
+		m->since = (uint64_t)sqlite3_column_int64(st, 4);
 	}
 	return err;
 }
@@ -53,6 +55,11 @@ add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id)
 	sqlite_text(st, 2, c->name, sizeof(c->name));
 	sqlite_text(st, 3, c->creator, sizeof(c->creator));
 	c->created_ms = sqlite3_column_int64(st, 4);
+	sqlite_text(st, 5, c->topic, sizeof(c->topic));
+	c->archived = sqlite3_column_int(st, 6) != 0;
+	c->is_public = sqlite3_column_int(st, 7) != 0;
+	c->history = (enum conversation_history)sqlite3_column_int(st, 8);
+	c->version = (uint64_t)sqlite3_column_int64(st, 9);
 	sqlite3_reset(st);
 	req->err = read_members(h, c);
 	store_req_add_conversation(req, c);
@@ -93,7 +100,8 @@ find_pair(struct sqlite_handle *h, const char *pair, char id_r[ID_MAX])
 
 /* ERR_NOT_FOUND: not a user.  *new_r: was no member before. */
 static int
-insert_member(struct sqlite_handle *h, const char *conversation, const char *user, bool *new_r)
+insert_member(
+    struct sqlite_handle *h, const char *conversation, const struct member *m, bool *new_r)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_INSERT, &err);
@@ -101,7 +109,9 @@ insert_member(struct sqlite_handle *h, const char *conversation, const char *use
 	if (!st)
 		return err;
 	sqlite_bind(st, 1, conversation);
-	sqlite_bind(st, 2, user);
+	sqlite_bind(st, 2, m->user);
+	sqlite3_bind_int(st, 3, (int)m->role);
+	sqlite3_bind_int64(st, 4, (sqlite3_int64)m->since);
 	err = sqlite_exec(h, st);
 	*new_r = !err && sqlite3_changes(h->db) > 0;
 	return err;
@@ -124,11 +134,14 @@ insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *
 	sqlite3_bind_int64(st, 5, c->created_ms);
 	if (pair)
 		sqlite_bind(st, 6, pair);
+	sqlite_bind(st, 7, c->topic);
+	sqlite3_bind_int(st, 8, c->is_public);
+	sqlite3_bind_int(st, 9, (int)c->history);
 	err = sqlite_exec(h, st);
 	if (err == ERR_NOT_FOUND)
 		req->text_out = xstrdup(c->creator);
 	for (size_t i = 0; !err && i < c->member_count; i++) {
-		err = insert_member(h, c->id, c->members[i].user, &is_new);
+		err = insert_member(h, c->id, &c->members[i], &is_new);
 		if (err == ERR_NOT_FOUND)
 			req->text_out = xstrdup(c->members[i].user);
 	}
@@ -199,15 +212,29 @@ sqlite_conversation_list(void *h, struct store_req *req)
 		add_conversation(h, req, req->ids_out[i]);
 }
 
-void
-sqlite_conversation_ids(void *h, struct store_req *req)
+static void
+read_membership(sqlite3_stmt *st, struct membership *m)
 {
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_IDS, &req->err);
+	sqlite_text(st, 0, m->conversation, sizeof(m->conversation));
+	m->type = (enum conversation_type)sqlite3_column_int(st, 1);
+	m->role = (enum member_role)sqlite3_column_int(st, 2);
+	m->archived = sqlite3_column_int(st, 3) != 0;
+	m->muted = sqlite3_column_int(st, 4) != 0;
+	m->since = (uint64_t)sqlite3_column_int64(st, 5);
+	m->read = (uint64_t)sqlite3_column_int64(st, 6);
+}
+
+void
+sqlite_memberships(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBERSHIPS, &req->err);
 
 	if (!st)
 		return;
 	sqlite_bind(st, 1, req->id);
-	req->err = read_ids(h, req, st);
+	req->err = 0;
+	while (sqlite_step(h, st, &req->err) == SQLITE_ROW)
+		read_membership(st, store_req_add_membership(req));
 }
 
 static int
@@ -241,7 +268,10 @@ sqlite_members_add(void *handle, struct store_req *req)
 	if (!req->err && type == CONVERSATION_DIRECT)
 		req->err = ERR_FORBIDDEN;
 	for (size_t i = 0; !req->err && i < req->id_count; i++) {
-		req->err = insert_member(h, req->id, req->ids[i], &is_new);
+		struct member m = {.role = ROLE_MEMBER};
+
+		str_copy(m.user, sizeof(m.user), req->ids[i]);
+		req->err = insert_member(h, req->id, &m, &is_new);
 		if (!req->err && is_new)
 			store_req_add_id(req, req->ids[i]);
 	}
@@ -265,6 +295,7 @@ sqlite_member_check(void *h, struct store_req *req)
 	req->err = ERR_NOT_FOUND;
 	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
 		req->err = 0;
+		read_membership(st, store_req_add_membership(req));
 		sqlite3_reset(st);
 	}
 }

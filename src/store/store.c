@@ -62,6 +62,7 @@ store_req_free(struct store_req **rp)
 		conversation_free(&req->conversations[i]);
 	free(req->conversations);
 	free(req->ids_out);
+	free(req->memberships);
 	free(req);
 }
 
@@ -105,6 +106,17 @@ store_req_add_id(struct store_req *req, const char *id)
 {
 	req->ids_out = grow(req->ids_out, req->id_out_count, sizeof(*req->ids_out));
 	str_copy(req->ids_out[req->id_out_count++], ID_MAX, id);
+}
+
+struct membership *
+store_req_add_membership(struct store_req *req)
+{
+	struct membership *m;
+
+	req->memberships = grow(req->memberships, req->membership_count, sizeof(*m));
+	m = &req->memberships[req->membership_count++];
+	memset(m, 0, sizeof(*m));
+	return m;
 }
 
 static void *

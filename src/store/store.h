@@ -38,7 +38,8 @@ enum store_op {
 	STORE_USER_BY_ID,
 	/* in: text = username; out: users[0]; ERR_NOT_FOUND */
 	STORE_USER_BY_USERNAME,
-	/* in: text = username or display name prefix ("" = all), cursor = last username, limit; out: users */
+	/* in: text = username or display name prefix ("" = all), cursor = last username, limit;
+	   out: users */
 	STORE_USER_LIST,
 	/* in: id, text = crypt(5) hash; ERR_NOT_FOUND.  Deletes the user's sessions. */
 	STORE_USER_SET_PASSWORD,
@@ -46,7 +47,8 @@ enum store_op {
 	STORE_USER_SET_LOCKED,
 	/* in: session; ERR_NOT_FOUND: no such user */
 	STORE_SESSION_CREATE,
-	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at `now_ms` */
+	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at
+	   `now_ms` */
 	STORE_SESSION_BY_TOKEN,
 	/* in: session.token_hash; 0 even if there was none */
 	STORE_SESSION_DELETE,
@@ -60,19 +62,21 @@ enum store_op {
 	STORE_CONVERSATION_CREATE,
 	/* in: id; out: conversations[0] with members and their names; ERR_NOT_FOUND */
 	STORE_CONVERSATION_GET,
-	/* in: id = user, cursor = last conversation id, limit; out: conversations, with members, by id */
+	/* in: id = user, cursor = last conversation id, limit; out: conversations, with members, by
+	   id */
 	STORE_CONVERSATION_LIST,
-	/* in: id = user; out: ids = all conversations of the user (no paging, 32 bytes each) */
-	STORE_CONVERSATION_IDS,
+	/* in: id = user; out: memberships = all of the user (no paging) */
+	STORE_MEMBERSHIPS,
 	/*
 	 * in: id = conversation, ids = users; out: ids_out = those that were not members
 	 * before.  ERR_NOT_FOUND: no such conversation or user; ERR_FORBIDDEN: it is direct;
 	 * then nobody was added.
 	 */
 	STORE_MEMBERS_ADD,
-	/* in: id = conversation, text = user; 0 or ERR_NOT_FOUND */
+	/* in: id = conversation, text = user; out: memberships[0]; ERR_NOT_FOUND: is no member */
 	STORE_MEMBER_CHECK,
-	/* in: id = conversation, user_id = sender, text = client_id; out: events[0]; ERR_NOT_FOUND */
+	/* in: id = conversation, user_id = sender, text = client_id; out: events[0]; ERR_NOT_FOUND
+	 */
 	STORE_EVENT_BY_CLIENT_ID,
 	/*
 	 * in: id = conversation, after, before (0 = no end), limit; out: events with
@@ -117,6 +121,8 @@ struct store_req {
 	size_t conversation_count;
 	char (*ids_out)[ID_MAX];
 	size_t id_out_count;
+	struct membership *memberships;
+	size_t membership_count;
 	/* the caller's */
 	void (*done)(struct store_req *req); /* owns req then, frees it */
 	void *arg;
@@ -128,9 +134,10 @@ void store_req_free(struct store_req **req);
 
 /* For implementations (pool thread): room for one more output. */
 struct user *store_req_add_user(struct store_req *req);
-void store_req_add_event(struct store_req *req, struct event *ev); /* takes */
+void store_req_add_event(struct store_req *req, struct event *ev);              /* takes */
 void store_req_add_conversation(struct store_req *req, struct conversation *c); /* takes */
-void store_req_add_id(struct store_req *req, const char *id); /* to ids_out */
+void store_req_add_id(struct store_req *req, const char *id);                   /* to ids_out */
+struct membership *store_req_add_membership(struct store_req *req);
 
 typedef void (*store_op_fn)(void *handle, struct store_req *req); /* sets req->err */
 
@@ -152,7 +159,8 @@ extern const struct store_impl store_sqlite; /* where: path of the database file
 struct store;
 /* threads: 1 for the archiver, 2 for a worker.  where is copied. */
 struct store *store_open(const struct store_impl *impl, const char *where, unsigned int threads);
-void store_close(struct store **s); /* running requests finish; waiting ones are dropped and freed */
+void store_close(
+    struct store **s); /* running requests finish; waiting ones are dropped and freed */
 int store_submit(struct store *s, struct store_req *req); /* takes req if 0; ERR_OVERLOADED */
 /* Runs one request now, on the calling thread, with a handle of its own: tests and tools. */
 int store_run(const struct store_impl *impl, void *handle, struct store_req *req);

@@ -294,12 +294,13 @@ conversations_are_listed_in_pages(void **state)
 		assert_string_equal(req->conversations[0]->members[0].username, "anna");
 		store_req_free(&req);
 	}
-	req = must(f, make(STORE_CONVERSATION_IDS, a, NULL));
-	assert_int_equal(req->id_out_count, 5);
+	req = must(f, make(STORE_MEMBERSHIPS, a, NULL));
+	assert_int_equal(req->membership_count, 5);
 	store_req_free(&req);
-	req = must(f, make(STORE_CONVERSATION_IDS, b, NULL));
-	assert_int_equal(req->id_out_count, 1);
-	assert_string_equal(req->ids_out[0], ids[0]);
+	req = must(f, make(STORE_MEMBERSHIPS, b, NULL));
+	assert_int_equal(req->membership_count, 1);
+	assert_string_equal(req->memberships[0].conversation, ids[0]);
+	assert_int_equal(req->memberships[0].role, ROLE_MEMBER);
 	store_req_free(&req);
 	req = must(f, make(STORE_CONVERSATION_LIST, NOBODY, NULL));
 	assert_int_equal(req->conversation_count, 0);
