@@ -5,6 +5,9 @@
  */
 #include "bus/bus.h"
 
+#include <assert.h>
+#include <string.h>
+
 #include "model/error.h"
 
 void
@@ -69,4 +72,32 @@ void
 bus_tell(struct bus *b, unsigned int slot, const void *data, size_t len)
 {
 	b->ops->tell(b, slot, data, len);
+}
+
+void
+bus_announce(struct bus *b, const void *payload, size_t len)
+{
+	b->ops->announce(b, payload, len);
+}
+
+int
+bus_count(
+    struct bus *b, const char *key, uint64_t add, int64_t window_ms, bus_count_cb cb, void *arg)
+{
+	assert(strlen(key) <= BUS_KEY_MAX);
+	return b->ops->count(b, key, add, window_ms, cb, arg);
+}
+
+int
+bus_find(struct bus *b, const char *event_id, bus_find_cb cb, void *arg)
+{
+	return b->ops->find(b, event_id, cb, arg);
+}
+
+int
+bus_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size_t count,
+    bus_window_cb cb, void *arg)
+{
+	assert(count <= BUS_ABOUT_IDS);
+	return b->ops->about(b, conversation, ids, count, cb, arg);
 }

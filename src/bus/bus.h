@@ -19,7 +19,10 @@
 
 #include "model/event.h"
 
-#define BUS_WINDOW_PAGE 200 /* events in one window answer at most */
+#define BUS_WINDOW_PAGE 200  /* events in one window answer at most */
+#define BUS_ABOUT_IDS   200  /* messages asked for in one bus_about at most */
+#define BUS_ABOUT_MAX   1000 /* events in its answer at most */
+#define BUS_KEY_MAX     80   /* bytes of a counter's key */
 
 struct bus;
 
@@ -47,8 +50,15 @@ struct bus_window {
 	struct event **events; /* borrowed; ascending */
 	size_t count;
 	bool more; /* there are further events on the far side of the page */
+	/* Events with a ref in the whole window of the conversation; 0: bus_about finds nothing. */
+	size_t abouts;
 };
 typedef void (*bus_window_cb)(void *arg, const struct bus_window *w);
+
+/* err: 0, ERR_UNKNOWN_OUTCOME.  count: after adding; left_ms: until the window ends. */
+typedef void (*bus_count_cb)(void *arg, int err, uint64_t count, int64_t left_ms);
+/* err: 0, ERR_NOT_FOUND, ERR_UNKNOWN_OUTCOME; ev is borrowed, NULL on an error. */
+typedef void (*bus_find_cb)(void *arg, int err, struct event *ev);
 
 /* head: the last number given, so everything later arrives by event(). */
 typedef void (*bus_subscribe_cb)(void *arg, int err, uint64_t head);
@@ -72,6 +82,8 @@ struct bus_handler {
 	 * while the bus was down is lost.
 	 */
 	void (*peer)(void *arg, unsigned int slot, bool up);
+	/* What a worker, maybe this one, announced to all; those of one worker come in order. */
+	void (*announced)(void *arg, const void *payload, size_t len);
 };
 
 struct bus_ops {
@@ -87,6 +99,12 @@ struct bus_ops {
 	    const char *payload, size_t len);
 	int (*archived)(struct bus *b, struct event *const *events, size_t count);
 	void (*tell)(struct bus *b, unsigned int slot, const void *data, size_t len);
+	void (*announce)(struct bus *b, const void *payload, size_t len);
+	int (*count)(struct bus *b, const char *key, uint64_t add, int64_t window_ms,
+	    bus_count_cb cb, void *arg);
+	int (*find)(struct bus *b, const char *event_id, bus_find_cb cb, void *arg);
+	int (*about)(struct bus *b, const char *conversation, const char (*ids)[ID_MAX],
+	    size_t count, bus_window_cb cb, void *arg);
 };
 
 /* The implementations embed this as their first member. */
@@ -133,5 +151,36 @@ int bus_archived(struct bus *b, struct event *const *events, size_t count);
  * that worker is down (then peer() says so).
  */
 void bus_tell(struct bus *b, unsigned int slot, const void *data, size_t len);
+/*
+ * To every worker, this one too: announced().  No answer, no retry: who is not connected
+ * at this moment never hears of it, so what must not be missed is in the store as well
+ * and is read again at state(up).
+ */
+void bus_announce(struct bus *b, const void *payload, size_t len);
+
+/*
+ * Counts key up by add (0: only reads) within a window of window_ms that begins with its
+ * first count; then it begins at 0 again.  One count for all processes.  It is a limit,
+ * not a record: all counts are forgotten when the hub restarts, and of more than
+ * BUS_COUNTERS_MAX keys the one that was counted longest ago is forgotten.
+ */
+#define BUS_COUNTERS_MAX 65536
+int bus_count(struct bus *b, const char *key, uint64_t add, int64_t window_ms, bus_count_cb cb,
+    void *arg);
+
+/*
+ * The event with this id in the window of whatever conversation.  ERR_NOT_FOUND: it is in
+ * the store, or nowhere; ask the bus first and the store second, because what is trimmed
+ * from the window between the two is in the store.
+ */
+int bus_find(struct bus *b, const char *event_id, bus_find_cb cb, void *arg);
+
+/*
+ * The events of the conversation's window whose ref is one of ids (count <=
+ * BUS_ABOUT_IDS), ascending by seq.  Of more than BUS_ABOUT_MAX the newest, and more is
+ * set.  Also here: the bus first, then the store.
+ */
+int bus_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size_t count,
+    bus_window_cb cb, void *arg);
 
 #endif

@@ -18,14 +18,22 @@ enum hub_msg {
 	HUB_CAST,        /* str conversation, str sender, bytes payload */
 	HUB_ARCHIVED,    /* u32 count, count x (str conversation, u64 seq) */
 	HUB_TELL,        /* id: slot of the worker it is for; the rest is between the two */
+	HUB_ANNOUNCE,    /* anything, to all workers */
+	HUB_COUNT,       /* id; str key, u64 add, i64 window_ms */
+	HUB_FIND,        /* id; str event id */
+	HUB_ABOUT,       /* id; str conversation, u32 count, count x str message id */
 	/* from the hub */
 	HUB_SUBMIT_RESULT = 64, /* id; i64 err, u8 duplicate, event if err is 0 */
-	HUB_WINDOW_RESULT,      /* id; u64 head, u64 floor, u8 more, u32 count, count x event */
+	HUB_WINDOW_RESULT,      /* id; u64 head, u64 floor, u32 abouts, u8 more, u32 count,
+	                           count x event; also the answer to HUB_ABOUT */
 	HUB_SUBSCRIBE_RESULT,   /* id; u64 head */
 	HUB_EVENT,              /* event */
 	HUB_CASTED,             /* as HUB_CAST */
 	HUB_TOLD,               /* id: slot of the worker it is from */
-	HUB_PEER                /* id: slot; u8 there */
+	HUB_PEER,               /* id: slot; u8 there */
+	HUB_ANNOUNCED,          /* as HUB_ANNOUNCE */
+	HUB_COUNT_RESULT,       /* id; u64 count, i64 left_ms */
+	HUB_FIND_RESULT         /* id; u8 found, event if it was */
 };
 
 #endif

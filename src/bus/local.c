@@ -26,6 +26,8 @@ struct pending {
 		bus_submit_cb submit;
 		bus_window_cb window;
 		bus_subscribe_cb subscribe;
+		bus_count_cb count;
+		bus_find_cb find;
 	} cb;
 	void *arg;
 	UT_hash_handle hh;
@@ -48,10 +50,14 @@ fail(const struct pending *p, int err)
 
 	if (p->request == HUB_SUBMIT)
 		p->cb.submit(p->arg, &submit);
-	else if (p->request == HUB_WINDOW)
+	else if (p->request == HUB_WINDOW || p->request == HUB_ABOUT)
 		p->cb.window(p->arg, &window);
-	else
+	else if (p->request == HUB_SUBSCRIBE)
 		p->cb.subscribe(p->arg, err, 0);
+	else if (p->request == HUB_COUNT)
+		p->cb.count(p->arg, err, 0, 0);
+	else
+		p->cb.find(p->arg, err, NULL);
 }
 
 static void
@@ -75,15 +81,16 @@ submit_result(const struct pending *p, struct unpack *u)
 static void
 window_result(const struct pending *p, struct unpack *u)
 {
-	struct event *events[BUS_WINDOW_PAGE];
+	struct event *events[BUS_ABOUT_MAX]; /* the longer one of the two kinds of answer */
 	struct bus_window w = {.events = events};
 	uint32_t count;
 
 	w.head = unpack_u64(u);
 	w.floor = unpack_u64(u);
+	w.abouts = unpack_u32(u);
 	w.more = unpack_u8(u) != 0;
 	count = unpack_u32(u);
-	while (w.count < count && w.count < BUS_WINDOW_PAGE) {
+	while (w.count < count && w.count < BUS_ABOUT_MAX) {
 		events[w.count] = event_unpack(u);
 		if (!events[w.count])
 			break;
@@ -94,6 +101,44 @@ window_result(const struct pending *p, struct unpack *u)
 	p->cb.window(p->arg, &w);
 	for (size_t i = 0; i < w.count; i++)
 		event_unref(&events[i]);
+}
+
+static void
+count_result(const struct pending *p, struct unpack *u)
+{
+	uint64_t count = unpack_u64(u);
+	int64_t left_ms = unpack_i64(u);
+
+	p->cb.count(p->arg, unpack_end(u) ? 0 : ERR_INTERNAL, count, left_ms);
+}
+
+static void
+find_result(const struct pending *p, struct unpack *u)
+{
+	struct event *ev = unpack_u8(u) ? event_unpack(u) : NULL;
+	int err = ev ? 0 : ERR_NOT_FOUND;
+
+	p->cb.find(p->arg, unpack_end(u) ? err : ERR_INTERNAL, unpack_end(u) ? ev : NULL);
+	event_unref(&ev);
+}
+
+static bool
+answers(uint16_t type, enum hub_msg request)
+{
+	switch (type) {
+	case HUB_SUBMIT_RESULT:
+		return request == HUB_SUBMIT;
+	case HUB_WINDOW_RESULT:
+		return request == HUB_WINDOW || request == HUB_ABOUT;
+	case HUB_SUBSCRIBE_RESULT:
+		return request == HUB_SUBSCRIBE;
+	case HUB_COUNT_RESULT:
+		return request == HUB_COUNT;
+	case HUB_FIND_RESULT:
+		return request == HUB_FIND;
+	default:
+		return false;
+	}
 }
 
 static void
@@ -109,14 +154,18 @@ on_answer(struct bus_local *b, const struct imsg *m)
 	}
 	HASH_DEL(b->pending, p);
 	unpack_init(&u, m->data, m->len);
-	if (m->type == HUB_SUBMIT_RESULT && p->request == HUB_SUBMIT)
-		submit_result(p, &u);
-	else if (m->type == HUB_WINDOW_RESULT && p->request == HUB_WINDOW)
-		window_result(p, &u);
-	else if (m->type == HUB_SUBSCRIBE_RESULT && p->request == HUB_SUBSCRIBE)
-		p->cb.subscribe(p->arg, 0, unpack_u64(&u));
-	else
+	if (!answers(m->type, p->request))
 		fail(p, ERR_INTERNAL);
+	else if (m->type == HUB_SUBMIT_RESULT)
+		submit_result(p, &u);
+	else if (m->type == HUB_WINDOW_RESULT)
+		window_result(p, &u);
+	else if (m->type == HUB_SUBSCRIBE_RESULT)
+		p->cb.subscribe(p->arg, 0, unpack_u64(&u));
+	else if (m->type == HUB_COUNT_RESULT)
+		count_result(p, &u);
+	else
+		find_result(p, &u);
 	free(p);
 }
 
@@ -178,6 +227,8 @@ on_message(void *arg, struct imsg *m)
 		on_peer(b, m);
 	else if (m->type == HUB_TOLD && b->bus.handler.told)
 		b->bus.handler.told(b->bus.arg, m->id, m->data, m->len);
+	else if (m->type == HUB_ANNOUNCED && b->bus.handler.announced)
+		b->bus.handler.announced(b->bus.arg, m->data, m->len);
 	else
 		on_answer(b, m);
 }
@@ -363,6 +414,64 @@ local_tell(struct bus *bus, unsigned int slot, const void *data, size_t len)
 }
 
 static void
+local_announce(struct bus *bus, const void *payload, size_t len)
+{
+	struct bus_local *b = (struct bus_local *)bus;
+
+	if (b->chan)
+		imsg_send(b->chan, HUB_ANNOUNCE, 0, -1, payload, len);
+}
+
+static int
+local_count(
+    struct bus *bus, const char *key, uint64_t add, int64_t window_ms, bus_count_cb cb, void *arg)
+{
+	struct pending p = {.cb.count = cb, .arg = arg};
+	struct buf b;
+	int err;
+
+	buf_init(&b);
+	pack_str(&b, key);
+	pack_u64(&b, add);
+	pack_i64(&b, window_ms);
+	err = request((struct bus_local *)bus, HUB_COUNT, &b, &p);
+	buf_fini(&b);
+	return err;
+}
+
+static int
+local_find(struct bus *bus, const char *event_id, bus_find_cb cb, void *arg)
+{
+	struct pending p = {.cb.find = cb, .arg = arg};
+	struct buf b;
+	int err;
+
+	buf_init(&b);
+	pack_str(&b, event_id);
+	err = request((struct bus_local *)bus, HUB_FIND, &b, &p);
+	buf_fini(&b);
+	return err;
+}
+
+static int
+local_about(struct bus *bus, const char *conversation, const char (*ids)[ID_MAX], size_t count,
+    bus_window_cb cb, void *arg)
+{
+	struct pending p = {.cb.window = cb, .arg = arg};
+	struct buf b;
+	int err;
+
+	buf_init(&b);
+	pack_str(&b, conversation);
+	pack_u32(&b, (uint32_t)count);
+	for (size_t i = 0; i < count; i++)
+		pack_str(&b, ids[i]);
+	err = request((struct bus_local *)bus, HUB_ABOUT, &b, &p);
+	buf_fini(&b);
+	return err;
+}
+
+static void
 local_close(struct bus *bus)
 {
 	struct bus_local *b = (struct bus_local *)bus;
@@ -376,8 +485,22 @@ local_close(struct bus *bus)
 	free(b);
 }
 
-static const struct bus_ops local_ops = {"local", local_close, local_submit, local_window,
-    local_subscribe, local_unsubscribe, local_user_online, local_cast, local_archived, local_tell};
+static const struct bus_ops local_ops = {
+    .name = "local",
+    .close = local_close,
+    .submit = local_submit,
+    .window = local_window,
+    .subscribe = local_subscribe,
+    .unsubscribe = local_unsubscribe,
+    .user_online = local_user_online,
+    .cast = local_cast,
+    .archived = local_archived,
+    .tell = local_tell,
+    .announce = local_announce,
+    .count = local_count,
+    .find = local_find,
+    .about = local_about,
+};
 
 struct bus *
 bus_local_new(const struct bus_handler *h, void *arg)

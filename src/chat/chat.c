@@ -39,8 +39,37 @@ on_state(void *arg, bool up)
 	send_bus_up(c);
 }
 
+/* By kind; a kind that has no row is one of a newer version. */
+static const announced_fn announced_fns[ANNOUNCEMENT_KINDS];
+
+static void
+on_announced(void *arg, const void *payload, size_t len)
+{
+	struct unpack u;
+	uint8_t kind;
+
+	unpack_init(&u, payload, len);
+	kind = unpack_u8(&u);
+	if (unpack_ok(&u) && kind < ANNOUNCEMENT_KINDS && announced_fns[kind])
+		announced_fns[kind](arg, &u);
+	else
+		log_warn("chat.unknown_announcement", "kind=%u len=%zu", kind, len);
+}
+
+void
+chat_announce(struct chat *c, enum announcement kind, const struct buf *payload)
+{
+	struct buf b;
+
+	buf_init(&b);
+	pack_u8(&b, (uint8_t)kind);
+	buf_append(&b, payload->data, payload->len);
+	bus_announce(c->bus, b.data, b.len);
+	buf_fini(&b);
+}
+
 const struct bus_handler chat_bus_handler = {
-    .event = on_event, .cast = on_cast, .state = on_state};
+    .event = on_event, .cast = on_cast, .state = on_state, .announced = on_announced};
 
 struct chat *
 chat_new(const struct chat_opts *opts, struct store *store, struct journal_writer *journal)

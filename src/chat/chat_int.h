@@ -17,6 +17,7 @@
 #include "chat/password.h"
 #include "chat/token.h"
 #include "lib/loop.h"
+#include "lib/pack.h"
 
 struct room;
 
@@ -73,7 +74,17 @@ struct chat {
 	struct chat_stats stats;
 };
 
+/*
+ * What workers announce to each other: the first byte says what it is, the rest belongs to
+ * that kind.  A new kind has a name here and a row in the table of chat.c.
+ */
+enum announcement { ANNOUNCEMENT_KINDS = 1 /* kinds begin at 1; keep this the last */ };
+/* u: what follows the kind; bad if it was cut.  Also in the worker that announced it. */
+typedef void (*announced_fn)(struct chat *c, struct unpack *u);
+
 /* chat.c */
+/* To every worker, this one too; lost where the bus is down (see bus_announce). */
+void chat_announce(struct chat *c, enum announcement kind, const struct buf *payload);
 /* Submits req; where the store takes no more its done() runs with the error at once. */
 void chat_store(struct chat *c, struct store_req *req);
 /* Asks whether user is a member: done() gets 0 or ERR_NOT_FOUND in req->err. */

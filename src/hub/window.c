@@ -3,8 +3,9 @@
  * window: see window.h.  Hub, loop thread.
  *
  * Invariants: entries of a conversation are in order of seq and have no hole from
- * floor + 1 up to head, but where the counter was lifted; each entry is in the list
- * and in the hash of keys, and leaves both together.
+ * floor + 1 up to head, but where the counter was lifted; each entry is in the list,
+ * in the hash of keys and in the hash of ids, one with a ref also in the list of its
+ * message, and it leaves all of them together.
  */
 #include "hub/window.h"
 
@@ -52,6 +53,39 @@ make_key(char *key, size_t size, const struct event *ev)
 		snprintf(key, size, "%s", ev->id);
 }
 
+static void
+about_add(struct window_conv *c, struct window_entry *e)
+{
+	struct window_about *a;
+
+	if (!e->ev->ref[0])
+		return;
+	HASH_FIND_STR(c->abouts, e->ev->ref, a);
+	if (!a) {
+		a = xcalloc(1, sizeof(*a));
+		str_copy(a->ref, sizeof(a->ref), e->ev->ref);
+		HASH_ADD_STR(c->abouts, ref, a);
+	}
+	e->about = a;
+	DL_APPEND2(a->entries, e, about_prev, about_next);
+	c->about_count++;
+}
+
+static void
+about_drop(struct window_conv *c, struct window_entry *e)
+{
+	struct window_about *a = e->about;
+
+	if (!a)
+		return;
+	DL_DELETE2(a->entries, e, about_prev, about_next);
+	c->about_count--;
+	if (a->entries)
+		return;
+	HASH_DEL(c->abouts, a);
+	free(a);
+}
+
 static struct window_entry *
 append(struct window *w, struct window_conv *c, struct event *ev, int64_t mono_ms)
 {
@@ -64,6 +98,8 @@ append(struct window *w, struct window_conv *c, struct event *ev, int64_t mono_m
 		DL_APPEND(w->active, c);
 	DL_APPEND(c->entries, e);
 	HASH_ADD_STR(c->keys, key, e);
+	HASH_ADD_KEYPTR(hh_id, w->by_id, ev->id, strlen(ev->id), e);
+	about_add(c, e);
 	c->head = ev->seq;
 	c->last_ms = ev->created_ms;
 	c->count++;
@@ -77,6 +113,8 @@ drop(struct window *w, struct window_conv *c, struct window_entry *e)
 {
 	DL_DELETE(c->entries, e);
 	HASH_DEL(c->keys, e);
+	HASH_DELETE(hh_id, w->by_id, e);
+	about_drop(c, e);
 	c->count--;
 	w->entry_count--;
 	w->bytes -= weight(e->ev);
@@ -252,6 +290,57 @@ window_read(const struct window_conv *c, uint64_t after, uint64_t before, size_t
 	if (before)
 		return read_backward(c, after, before, limit, events, more_r);
 	return read_forward(c, after, limit, events, more_r);
+}
+
+struct event *
+window_find_event(const struct window *w, const char *id)
+{
+	struct window_entry *e;
+
+	HASH_FIND(hh_id, w->by_id, id, strlen(id), e);
+	return e ? e->ev : NULL;
+}
+
+static int
+by_seq(const void *a, const void *b)
+{
+	const struct event *const *x = a, *const *y = b;
+
+	return (*x)->seq < (*y)->seq ? -1 : (*x)->seq > (*y)->seq;
+}
+
+static bool
+listed_before(const char (*ids)[ID_MAX], size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(ids[j], ids[i]) == 0)
+			return true;
+	return false;
+}
+
+size_t
+window_about(const struct window_conv *c, const char (*ids)[ID_MAX], size_t count, size_t limit,
+    struct event **events, bool *more_r)
+{
+	struct event **found = xcalloc(c->about_count + 1, sizeof(struct event *));
+	size_t n = 0, skip;
+
+	for (size_t i = 0; i < count; i++) {
+		struct window_about *a;
+		struct window_entry *e;
+
+		HASH_FIND_STR(c->abouts, ids[i], a);
+		if (!a || listed_before(ids, i))
+			continue;
+		for (e = a->entries; e; e = e->about_next)
+			found[n++] = e->ev;
+	}
+	qsort(found, n, sizeof(*found), by_seq);
+	skip = n > limit ? n - limit : 0;
+	memcpy(events, found + skip, (n - skip) * sizeof(*found));
+	free(found);
+	*more_r = skip > 0;
+	return n - skip;
 }
 
 void

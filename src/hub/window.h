@@ -22,7 +22,17 @@ struct window_entry {
 	int64_t since_ms; /* monotonic: of archiving, or of numbering before that */
 	char key[ID_MAX + EVENT_DEDUP_MAX]; /* sender, blank, client id; or the event's id */
 	UT_hash_handle hh;                  /* by key, within the conversation */
+	UT_hash_handle hh_id;               /* by ev->id, within the window */
 	struct window_entry *prev, *next;   /* by seq */
+	struct window_about *about;         /* of ev->ref; NULL: it has none */
+	struct window_entry *about_prev, *about_next;
+};
+
+/* The events about one message, by seq. */
+struct window_about {
+	char ref[ID_MAX];
+	struct window_entry *entries;
+	UT_hash_handle hh;
 };
 
 struct window_conv {
@@ -31,7 +41,9 @@ struct window_conv {
 	uint64_t floor; /* everything after it is in `entries` */
 	int64_t last_ms; /* created_ms of the last event: it never goes back */
 	struct window_entry *entries, *keys;
+	struct window_about *abouts;
 	size_t count;
+	size_t about_count; /* of the entries, those with a ref */
 	uint64_t subscribers; /* bit a peer; the hub's */
 	UT_hash_handle hh;
 	struct window_conv *prev, *next; /* list of those with entries */
@@ -40,6 +52,7 @@ struct window_conv {
 struct window {
 	struct window_conv *convs;
 	struct window_conv *active;
+	struct window_entry *by_id;
 	size_t entry_count;
 	size_t bytes; /* of the events in all entries, roughly */
 };
@@ -74,5 +87,14 @@ size_t window_trim(struct window *w, int64_t mono_ms);
  */
 size_t window_read(const struct window_conv *c, uint64_t after, uint64_t before, size_t limit,
     struct event **events, bool *more_r);
+
+/* The event with this id; NULL: it is not in the window. */
+struct event *window_find_event(const struct window *w, const char *id);
+/*
+ * The events about one of these messages, ascending by seq: the newest limit of them.
+ * Fills events[] (borrowed), returns the count.
+ */
+size_t window_about(const struct window_conv *c, const char (*ids)[ID_MAX], size_t count,
+    size_t limit, struct event **events, bool *more_r);
 
 #endif

@@ -128,8 +128,14 @@ on_bus_peer(void *arg, unsigned int slot, bool up)
 	wire_peer(((struct worker *)arg)->wire, slot, up);
 }
 
+static void
+on_bus_announced(void *arg, const void *payload, size_t len)
+{
+	chat_bus_handler.announced(((struct worker *)arg)->chat, payload, len);
+}
+
 static const struct bus_handler bus_handler = {
-    on_bus_event, on_bus_cast, on_bus_state, on_bus_told, on_bus_peer};
+    on_bus_event, on_bus_cast, on_bus_state, on_bus_told, on_bus_peer, on_bus_announced};
 
 static void
 tell_peer(void *arg, unsigned int slot, const void *data, size_t len)

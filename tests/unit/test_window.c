@@ -151,6 +151,74 @@ a_lift_never_goes_down(void **state)
 	window_fini(&w);
 }
 
+/* Submits one about ref; returns its number. */
+static uint64_t
+submit_about(struct window *w, const char *ref)
+{
+	struct event *ev = event_new_about(EVENT_REACTION_ADDED, CNV, USR, "", ref, "{}", 2);
+	struct window_entry *e;
+	struct window_conv *c;
+	uint64_t seq;
+	bool dup;
+
+	assert_int_equal(window_submit(w, ev, WALL, 1000, &c, &e, &dup), 0);
+	seq = e->ev->seq;
+	event_unref(&ev);
+	return seq;
+}
+
+static void
+events_are_found_by_what_they_are_about(void **state)
+{
+	const char ids[3][ID_MAX] = {"msg_b", "msg_a", "msg_b"};
+	struct window w = {0};
+	struct window_conv *c;
+	struct event *ev[5];
+	bool more;
+
+	submit_about(&w, "msg_a");
+	submit_about(&w, "msg_b");
+	submit_about(&w, "msg_c");
+	submit_about(&w, "msg_a");
+	c = window_find(&w, CNV);
+	assert_int_equal(c->about_count, 4);
+	assert_int_equal(window_about(c, ids, 3, 5, ev, &more), 3);
+	assert_true(ev[0]->seq == WALL + 1 && ev[1]->seq == WALL + 2 && ev[2]->seq == WALL + 4);
+	assert_false(more);
+	assert_int_equal(window_about(c, ids, 3, 2, ev, &more), 2);
+	assert_true(more && ev[0]->seq == WALL + 2 && ev[1]->seq == WALL + 4);
+	assert_ptr_equal(window_find_event(&w, ev[0]->id), ev[0]);
+	assert_null(window_find_event(&w, "msg_b"));
+	window_fini(&w);
+}
+
+/* Taken back or trimmed, an event leaves both indexes. */
+static void
+the_indexes_lose_what_the_window_loses(void **state)
+{
+	const char ids[1][ID_MAX] = {"msg_a"};
+	char first[ID_MAX], last[ID_MAX];
+	struct window w = {0};
+	struct window_conv *c;
+	struct event *ev[5];
+	bool more;
+
+	submit_about(&w, "msg_a");
+	submit_about(&w, "msg_a");
+	c = window_find(&w, CNV);
+	strcpy(first, c->entries->ev->id);
+	strcpy(last, c->entries->next->ev->id);
+	window_take_back(&w, c);
+	assert_null(window_find_event(&w, last));
+	assert_int_equal(window_about(c, ids, 1, 5, ev, &more), 1);
+	window_archived(&w, CNV, WALL + 1, 0);
+	window_trim(&w, WINDOW_KEEP_MS);
+	assert_null(window_find_event(&w, first));
+	assert_int_equal(window_about(c, ids, 1, 5, ev, &more), 0);
+	assert_true(c->about_count == 0 && !c->abouts && !w.by_id);
+	window_fini(&w);
+}
+
 int
 main(void)
 {
@@ -160,6 +228,8 @@ main(void)
 	    cmocka_unit_test(only_the_archived_front_is_trimmed),
 	    cmocka_unit_test(pages_in_both_directions),
 	    cmocka_unit_test(a_lift_never_goes_down),
+	    cmocka_unit_test(events_are_found_by_what_they_are_about),
+	    cmocka_unit_test(the_indexes_lose_what_the_window_loses),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
