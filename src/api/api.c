@@ -16,7 +16,7 @@
 
 #define COOKIE "palaver_refresh"
 
-enum route_flags { NEEDS_LOGIN = 1, TAKES_BODY = 2, NO_CONTENT = 4 };
+enum route_flags { NEEDS_LOGIN = 1, TAKES_BODY = 2, NO_CONTENT = 4, LOGS_OUT = 8 };
 
 static void get_health(struct api_call *call);
 
@@ -30,7 +30,7 @@ static const struct route {
     {HTTP_POST, "/v1/auth/signup", api_post_signup, TAKES_BODY},
     {HTTP_POST, "/v1/auth/login", api_post_login, TAKES_BODY},
     {HTTP_POST, "/v1/auth/refresh", api_post_refresh, 0},
-    {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT},
+    {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT | LOGS_OUT},
     {HTTP_GET, "/v1/users/me", api_get_me, NEEDS_LOGIN},
     {HTTP_GET, "/v1/users", api_get_users, NEEDS_LOGIN},
     {HTTP_GET, "/v1/users/{id}", api_get_user, NEEDS_LOGIN},
@@ -65,6 +65,54 @@ get_health(struct api_call *call)
 
 /* ---- answers ---- */
 
+#define ETAG_MAX 24
+
+/* A strong tag (RFC 9110, 8.8.3): the version counts every change of what is shown. */
+static void
+etag(char dst[ETAG_MAX], uint64_t version)
+{
+	snprintf(dst, ETAG_MAX, "\"%llu\"", (unsigned long long)version);
+}
+
+/* Has the client this version already?  RFC 9110, 13.1.2: tags are compared weakly. */
+static bool
+client_has(const struct http_req *r, const char *tag)
+{
+	const char *list = http_header(r, "if-none-match");
+	size_t n = strlen(tag);
+
+	if (!list || http_method(r) != HTTP_GET)
+		return false;
+	while (*list) {
+		list += strspn(list, " \t,");
+		if (*list == '*')
+			return true;
+		if (strncmp(list, "W/", 2) == 0)
+			list += 2;
+		if (strncmp(list, tag, n) == 0 && (!list[n] || strchr(" \t,", list[n])))
+			return true;
+		list += strcspn(list, ",");
+	}
+	return false;
+}
+
+bool
+api_if_match(struct api_call *call, uint64_t *version_r)
+{
+	const char *tag = http_header(call->req, "if-match");
+	char *end = NULL;
+
+	*version_r = 0;
+	if (!tag || strcmp(tag, "*") == 0)
+		return true;
+	if (tag[0] == '"' && tag[1] >= '1' && tag[1] <= '9')
+		*version_r = strtoull(tag + 1, &end, 10);
+	if (end && strcmp(end, "\"") == 0)
+		return true;
+	api_fail(call, ERR_PRECONDITION_FAILED, NULL, NULL);
+	return false;
+}
+
 static void
 put_cookie(struct buf *headers, const struct chat_result *res)
 {
@@ -93,16 +141,25 @@ reply_problem(struct api_call *call, const struct chat_result *res)
 static void
 reply_success(struct api_call *call, const struct chat_result *res)
 {
+	char tag[ETAG_MAX] = "";
 	struct buf headers;
 
 	buf_init(&headers);
 	if (res->refresh_token)
 		put_cookie(&headers, res);
-	if (call->no_content) {
+	if (res->version) {
+		etag(tag, res->version);
+		buf_printf(&headers, "ETag: %s\r\nCache-Control: private, no-cache\r\n", tag);
+	}
+	if (call->logs_out) {
 		struct chat_result cleared = {.refresh_token = ""};
 
 		put_cookie(&headers, &cleared);
+	}
+	if (call->no_content) {
 		http_reply(call->req, 204, NULL, buf_cstr(&headers), NULL, 0);
+	} else if (*tag && client_has(call->req, tag)) {
+		http_reply(call->req, 304, NULL, buf_cstr(&headers), NULL, 0);
 	} else {
 		http_reply(call->req, res->created ? 201 : 200, "application/json; charset=utf-8",
 		    buf_cstr(&headers), res->json, res->json_len);
@@ -251,6 +308,7 @@ api_request(void *arg, struct http_req *r)
 		return;
 	}
 	call->no_content = route->flags & NO_CONTENT;
+	call->logs_out = route->flags & LOGS_OUT;
 	route->handler(call);
 }
 

@@ -27,6 +27,7 @@ struct api_call {
 	struct json_object *body; /* an object, or NULL */
 	char params[API_PARAMS][ID_MAX]; /* {id} of the path */
 	bool no_content;  /* success is 204 */
+	bool logs_out;    /* success takes the cookies away */
 };
 
 /* A chat_done: answers the request and frees the call.  Every handler ends in it, once. */
@@ -38,6 +39,12 @@ void api_fail(struct api_call *call, int err, const char *pointer, const char *r
  * limit is never cut silently).
  */
 bool api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r);
+
+/*
+ * The version that If-Match asks for; 0: any, for the field is absent or "*".  One entity tag
+ * is taken, not a list.  false: the call was answered, the tag is none that we give.
+ */
+bool api_if_match(struct api_call *call, uint64_t *version_r);
 
 /* Shared by REST and sockets: the body of sync to entries.  0 or ERR_INVALID_FIELD. */
 int api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,

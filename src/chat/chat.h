@@ -73,6 +73,7 @@ struct chat_result {
 	size_t json_len;
 	const char *refresh_token; /* of signup and login; for a cookie */
 	int64_t refresh_ttl;       /* ms */
+	uint64_t version;          /* of what the answer shows, for its ETag; 0: it has none */
 };
 typedef void (*chat_done)(void *arg, const struct chat_result *res);
 

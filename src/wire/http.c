@@ -230,11 +230,12 @@ reason_phrase(int status)
 		const char *text;
 	} phrases[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {304, "Not Modified"},
 	    {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-	    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
-	    {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-	    {417, "Expectation Failed"}, {422, "Unprocessable Content"}, {426, "Upgrade Required"},
-	    {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-	    {500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"},
+	    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
+	    {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"},
+	    {414, "URI Too Long"}, {417, "Expectation Failed"}, {422, "Unprocessable Content"},
+	    {426, "Upgrade Required"}, {429, "Too Many Requests"},
+	    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
+	    {501, "Not Implemented"}, {503, "Service Unavailable"},
 	    {505, "HTTP Version Not Supported"}};
 
 	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
