@@ -405,6 +405,7 @@ chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t li
 	req->text = xstrdup(prefix);
 	req->cursor = xstrdup(cursor);
 	req->limit = limit;
+	req->flag = admin;
 	chat_store(c, req);
 }
 

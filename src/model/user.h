@@ -55,10 +55,39 @@ struct session {
 	char agent[SESSION_AGENT_MAX + 1]; /* User-Agent of the last use */
 };
 
+#define INVITATION_NOTE_MAX 128 /* bytes */
+
+/* A right to sign up, for whoever has its code.  The server keeps the code's hash alone. */
+struct invitation {
+	char id[ID_MAX]; /* inv_.. */
+	uint8_t code_hash[TOKEN_HASH];
+	uint64_t uses_left;
+	int64_t created_ms, expires_ms;
+	char note[INVITATION_NOTE_MAX + 1]; /* the administrator's own words */
+};
+
 /* Lower-cases into dst and checks; false: not a username. */
 bool username_normalize(char dst[USERNAME_MAX + 1], const char *src);
 
-/* {"id","username","name","created_at"}; with admin also "locked". */
-void user_json(struct buf *b, const struct user *u, bool admin);
+/*
+ * Has the text the shape of a name of the IANA time zone database ("Europe/Vienna", "UTC")?
+ * Whether there is such a zone is not known here.
+ */
+bool time_zone_shaped(const char *name);
+
+enum user_view {
+	USER_PUBLIC, /* for every user */
+	USER_ADMIN,  /* for palaverctl */
+	USER_OWN     /* for the user */
+};
+/*
+ * {"id","username","name","avatar","bio","time_zone","active","created_at"}; for the user and
+ * the administrator also "version"; for the administrator also "locked", "deactivated_at",
+ * "last_seen_at" (both may be null).
+ */
+void user_json(struct buf *b, const struct user *u, enum user_view view);
+
+/* {"id","uses_left","created_at","expires_at","note"} */
+void invitation_json(struct buf *b, const struct invitation *inv);
 
 #endif

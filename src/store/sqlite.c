@@ -80,6 +80,11 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     " packed BLOB NOT NULL) WITHOUT ROWID;",
 };
 
+/* In the order in which sqlite_read_user() takes them. */
+#define USER_COLUMNS                                                                               \
+	"id, username, name, password, locked, created_ms, avatar, bio, time_zone,"                \
+	" deactivated_ms, last_seen_ms, version"
+
 static const char *const statements[SQL_COUNT] = {
 #define SQL(name, text) [SQL_##name] = text,
 #include "store/sqlite.def"
@@ -365,6 +370,11 @@ const struct store_impl store_sqlite = {
 	    [STORE_USER_LIST] = sqlite_user_list,
 	    [STORE_USER_SET_PASSWORD] = sqlite_user_set_password,
 	    [STORE_USER_SET_LOCKED] = sqlite_user_set_locked,
+	    [STORE_USER_UPDATE] = sqlite_user_update,
+	    [STORE_USER_DEACTIVATE] = sqlite_user_deactivate,
+	    [STORE_INVITATION_CREATE] = sqlite_invitation_create,
+	    [STORE_INVITATION_LIST] = sqlite_invitation_list,
+	    [STORE_INVITATION_DELETE] = sqlite_invitation_delete,
 	    [STORE_SESSION_CREATE] = sqlite_session_create,
 	    [STORE_SESSION_BY_TOKEN] = sqlite_session_by_token,
 	    [STORE_SESSION_DELETE] = sqlite_session_delete,

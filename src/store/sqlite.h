@@ -52,9 +52,24 @@ void sqlite_user_by_username(void *h, struct store_req *req);
 void sqlite_user_list(void *h, struct store_req *req);
 void sqlite_user_set_password(void *h, struct store_req *req);
 void sqlite_user_set_locked(void *h, struct store_req *req);
+/* By USER_COLUMNS. */
+void sqlite_read_user(sqlite3_stmt *st, struct user *u);
+/* Ends all sessions of the user, within the caller's transaction. */
+int sqlite_end_sessions(struct sqlite_handle *h, const char *user);
+/* Runs an update of the user req->id and, with end, ends the sessions: both or neither. */
+void sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end);
 void sqlite_session_create(void *h, struct store_req *req);
 void sqlite_session_by_token(void *h, struct store_req *req);
 void sqlite_session_delete(void *h, struct store_req *req);
+
+/* sqlite_accounts.c */
+void sqlite_user_update(void *h, struct store_req *req);
+void sqlite_user_deactivate(void *h, struct store_req *req);
+void sqlite_invitation_create(void *h, struct store_req *req);
+void sqlite_invitation_list(void *h, struct store_req *req);
+void sqlite_invitation_delete(void *h, struct store_req *req);
+/* One use of req's invitation, within the caller's transaction; ERR_INVITATION. */
+int sqlite_invitation_use(struct sqlite_handle *h, const struct store_req *req);
 
 /* sqlite_conversations.c */
 void sqlite_conversation_create(void *h, struct store_req *req);

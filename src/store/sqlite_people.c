@@ -7,8 +7,8 @@
 #include "model/error.h"
 #include "store/sqlite.h"
 
-static void
-read_user(sqlite3_stmt *st, struct user *u)
+void
+sqlite_read_user(sqlite3_stmt *st, struct user *u)
 {
 	sqlite_text(st, 0, u->id, sizeof(u->id));
 	sqlite_text(st, 1, u->username, sizeof(u->username));
@@ -16,25 +16,47 @@ read_user(sqlite3_stmt *st, struct user *u)
 	sqlite_text(st, 3, u->password, sizeof(u->password));
 	u->locked = sqlite3_column_int(st, 4) != 0;
 	u->created_ms = sqlite3_column_int64(st, 5);
+	sqlite_text(st, 6, u->avatar, sizeof(u->avatar));
+	sqlite_text(st, 7, u->bio, sizeof(u->bio));
+	sqlite_text(st, 8, u->time_zone, sizeof(u->time_zone));
+	u->deactivated_ms = sqlite3_column_int64(st, 9);
+	u->last_seen_ms = sqlite3_column_int64(st, 10);
+	u->version = (uint64_t)sqlite3_column_int64(st, 11);
 }
 
-void
-sqlite_user_create(void *h, struct store_req *req)
+static int
+insert_user(struct sqlite_handle *h, const struct user *u)
 {
-	const struct user *u = &req->user;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_INSERT, &req->err);
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_USER_INSERT, &err);
 
 	if (!st)
-		return;
+		return err;
 	sqlite_bind(st, 1, u->id);
 	sqlite_bind(st, 2, u->username);
 	sqlite_bind(st, 3, u->name);
 	sqlite_bind(st, 4, u->password);
 	sqlite3_bind_int(st, 5, u->locked);
 	sqlite3_bind_int64(st, 6, u->created_ms);
-	req->err = sqlite_exec(h, st);
-	if (req->err == ERR_CONFLICT)
-		req->err = ERR_USERNAME_TAKEN;
+	err = sqlite_exec(h, st);
+	return err == ERR_CONFLICT ? ERR_USERNAME_TAKEN : err;
+}
+
+/* The invitation first: who has none does not learn which names are taken. */
+void
+sqlite_user_create(void *h, struct store_req *req)
+{
+	req->err = sqlite_begin(h);
+	if (req->err)
+		return;
+	if (req->flag)
+		req->err = sqlite_invitation_use(h, req);
+	if (!req->err)
+		req->err = insert_user(h, &req->user);
+	if (!req->err)
+		req->err = sqlite_commit(h);
+	else
+		sqlite_rollback(h);
 }
 
 static void
@@ -48,7 +70,7 @@ one_user(struct sqlite_handle *h, struct store_req *req, enum sql_id id, const c
 	req->err = ERR_NOT_FOUND;
 	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
 		req->err = 0;
-		read_user(st, store_req_add_user(req));
+		sqlite_read_user(st, store_req_add_user(req));
 		sqlite3_reset(st);
 	}
 }
@@ -75,13 +97,14 @@ sqlite_user_list(void *h, struct store_req *req)
 	sqlite_bind(st, 1, req->text);
 	sqlite_bind(st, 2, req->cursor);
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
+	sqlite3_bind_int(st, 4, req->flag);
 	req->err = 0;
 	while (sqlite_step(h, st, &req->err) == SQLITE_ROW)
-		read_user(st, store_req_add_user(req));
+		sqlite_read_user(st, store_req_add_user(req));
 }
 
-static int
-end_sessions(struct sqlite_handle *h, const char *user)
+int
+sqlite_end_sessions(struct sqlite_handle *h, const char *user)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSIONS_OF_USER_DELETE, &err);
@@ -92,9 +115,8 @@ end_sessions(struct sqlite_handle *h, const char *user)
 	return sqlite_exec(h, st);
 }
 
-/* Runs an update of one user and, with end, ends the user's sessions: both or neither. */
-static void
-update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end)
+void
+sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end)
 {
 	req->err = sqlite_begin(h);
 	if (req->err)
@@ -103,7 +125,7 @@ update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bo
 	if (!req->err && sqlite3_changes(h->db) == 0)
 		req->err = ERR_NOT_FOUND;
 	if (!req->err && end)
-		req->err = end_sessions(h, req->id);
+		req->err = sqlite_end_sessions(h, req->id);
 	if (!req->err)
 		req->err = sqlite_commit(h);
 	else
@@ -119,7 +141,7 @@ sqlite_user_set_password(void *h, struct store_req *req)
 		return;
 	sqlite_bind(st, 1, req->id);
 	sqlite_bind(st, 2, req->text);
-	update_user(h, req, st, true);
+	sqlite_update_user(h, req, st, true);
 }
 
 void
@@ -131,7 +153,7 @@ sqlite_user_set_locked(void *h, struct store_req *req)
 		return;
 	sqlite_bind(st, 1, req->id);
 	sqlite3_bind_int(st, 2, req->flag);
-	update_user(h, req, st, req->flag);
+	sqlite_update_user(h, req, st, req->flag);
 }
 
 void

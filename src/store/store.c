@@ -58,6 +58,7 @@ store_req_free(struct store_req **rp)
 	free(req->events);
 	free(req->text_out);
 	free(req->users);
+	free(req->invitations);
 	for (size_t i = 0; i < req->conversation_count; i++)
 		conversation_free(&req->conversations[i]);
 	free(req->conversations);
@@ -84,6 +85,17 @@ store_req_add_user(struct store_req *req)
 	u = &req->users[req->user_count++];
 	memset(u, 0, sizeof(*u));
 	return u;
+}
+
+struct invitation *
+store_req_add_invitation(struct store_req *req)
+{
+	struct invitation *inv;
+
+	req->invitations = grow(req->invitations, req->invitation_count, sizeof(*inv));
+	inv = &req->invitations[req->invitation_count++];
+	memset(inv, 0, sizeof(*inv));
+	return inv;
 }
 
 void

@@ -32,19 +32,37 @@
 #define STORE_BATCH_MAX 1000 /* events of one apply */
 
 enum store_op {
-	/* in: user (all but id's uniqueness is the caller's); ERR_USERNAME_TAKEN */
+	/*
+	 * in: user (all but id's uniqueness is the caller's); flag: it costs one use of the
+	 * invitation with invitation.code_hash, at now_ms.  ERR_INVITATION: there is none with
+	 * a use left; ERR_USERNAME_TAKEN, which uses nothing up.
+	 */
 	STORE_USER_CREATE,
 	/* in: id; out: users[0]; ERR_NOT_FOUND */
 	STORE_USER_BY_ID,
 	/* in: text = username; out: users[0]; ERR_NOT_FOUND */
 	STORE_USER_BY_USERNAME,
-	/* in: text = username or display name prefix ("" = all), cursor = last username, limit;
-	   out: users */
+	/* in: text = username or display name prefix ("" = all), cursor = last username, limit,
+	   flag = deactivated ones too; out: users */
 	STORE_USER_LIST,
+	/*
+	 * in: user (id, name, avatar, bio, time_zone), after = the version that it must have;
+	 * out: users[0].  ERR_CONFLICT: it has another; ERR_NOT_FOUND: no such user
+	 */
+	STORE_USER_UPDATE,
+	/* in: id, now_ms; 0 also when it is; ERR_NOT_FOUND.  Deletes the user's sessions. */
+	STORE_USER_DEACTIVATE,
 	/* in: id, text = crypt(5) hash; ERR_NOT_FOUND.  Deletes the user's sessions. */
 	STORE_USER_SET_PASSWORD,
-	/* in: id, flag; ERR_NOT_FOUND.  Locking deletes the user's sessions. */
+	/* in: id, flag; ERR_NOT_FOUND.  Locking deletes the user's sessions; unlocking makes
+	   an account active again, too. */
 	STORE_USER_SET_LOCKED,
+	/* in: invitation; ERR_CONFLICT: the code or the id is taken */
+	STORE_INVITATION_CREATE,
+	/* in: cursor = last id, limit; out: invitations by id, the used up and expired ones too */
+	STORE_INVITATION_LIST,
+	/* in: id; ERR_NOT_FOUND */
+	STORE_INVITATION_DELETE,
 	/* in: session; ERR_NOT_FOUND: no such user */
 	STORE_SESSION_CREATE,
 	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at
@@ -105,6 +123,7 @@ struct store_req {
 	int64_t now_ms;
 	struct user user;
 	struct session session;
+	struct invitation invitation;
 	struct conversation *conversation;
 	char (*ids)[ID_MAX];
 	size_t id_count;
@@ -117,6 +136,8 @@ struct store_req {
 	char *text_out;
 	struct user *users;
 	size_t user_count;
+	struct invitation *invitations;
+	size_t invitation_count;
 	struct conversation **conversations;
 	size_t conversation_count;
 	char (*ids_out)[ID_MAX];
@@ -134,6 +155,7 @@ void store_req_free(struct store_req **req);
 
 /* For implementations (pool thread): room for one more output. */
 struct user *store_req_add_user(struct store_req *req);
+struct invitation *store_req_add_invitation(struct store_req *req);
 void store_req_add_event(struct store_req *req, struct event *ev);              /* takes */
 void store_req_add_conversation(struct store_req *req, struct conversation *c); /* takes */
 void store_req_add_id(struct store_req *req, const char *id);                   /* to ids_out */

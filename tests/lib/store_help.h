@@ -20,6 +20,8 @@
 #include "store/sqlite.h"
 #include "store/store.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* not every file needs all of it */
+
 #define CONV   "cnv_01jx3kq5v8z6w9y2m4t7r0p1nb"
 #define NOBODY "usr_00000000000000000000000000"
 

@@ -109,6 +109,47 @@ usernames(void **state)
 }
 
 static void
+time_zones_have_the_shape_of_iana_names(void **state)
+{
+	static const char *const good[] = {"UTC", "Europe/Vienna", "America/Argentina/Buenos_Aires",
+	    "Etc/GMT+5", "Etc/GMT-14", "America/Port-au-Prince"};
+	static const char *const bad[] = {"", "/", "Europe/", "/etc/passwd", "../UTC",
+	    "Europe//Vienna", "a/b/c/d", "-x", "zone.tab", "Europe/Vi enna", "Europe/W\xc3\xaen"};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		assert_true(time_zone_shaped(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(time_zone_shaped(bad[i]));
+}
+
+/* What is the user's own or the administrator's business stays theirs. */
+static void
+a_user_is_shown_by_who_looks(void **state)
+{
+	struct user u = {.id = USR, .username = "ann", .locked = true, .version = 7};
+	struct buf b;
+
+	buf_init(&b);
+	user_json(&b, &u, USER_PUBLIC);
+	assert_null(strstr(buf_cstr(&b), "version"));
+	assert_null(strstr(buf_cstr(&b), "locked"));
+	assert_null(strstr(buf_cstr(&b), "last_seen_at"));
+	assert_non_null(strstr(buf_cstr(&b), "\"active\":true"));
+	buf_clear(&b);
+	user_json(&b, &u, USER_OWN);
+	assert_non_null(strstr(buf_cstr(&b), "\"version\":7"));
+	assert_null(strstr(buf_cstr(&b), "locked"));
+	buf_clear(&b);
+	u.deactivated_ms = 1;
+	user_json(&b, &u, USER_ADMIN);
+	assert_non_null(strstr(buf_cstr(&b), "\"locked\":true"));
+	assert_non_null(strstr(buf_cstr(&b), "\"active\":false"));
+	assert_non_null(strstr(buf_cstr(&b), "\"deactivated_at\":\"1970-01-01T00:00:00.001Z\""));
+	assert_non_null(strstr(buf_cstr(&b), "\"last_seen_at\":null"));
+	buf_fini(&b);
+}
+
+static void
 names_are_escaped_in_json(void **state)
 {
 	struct conversation *c = conversation_new();
@@ -158,6 +199,8 @@ main(void)
 	    cmocka_unit_test(the_envelope_is_what_the_documentation_says),
 	    cmocka_unit_test(the_digest_is_of_type_and_data_only),
 	    cmocka_unit_test(usernames),
+	    cmocka_unit_test(time_zones_have_the_shape_of_iana_names),
+	    cmocka_unit_test(a_user_is_shown_by_who_looks),
 	    cmocka_unit_test(names_are_escaped_in_json),
 	    cmocka_unit_test(every_error_has_a_row),
 	};
