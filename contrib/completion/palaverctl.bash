@@ -23,11 +23,17 @@ _palaverctl()
 	done
 	case ${words[*]} in
 	'')
-		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user shutdown
+		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite shutdown
 			--json -c -s -h -V" -- "$cur")
 		;;
 	user)
-		mapfile -t COMPREPLY < <(compgen -W 'list add passwd lock unlock' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'list add passwd lock unlock show' -- "$cur")
+		;;
+	invite)
+		mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur")
+		;;
+	'invite add')
+		mapfile -t COMPREPLY < <(compgen -W '--uses --days' -- "$cur")
 		;;
 	esac
 }

@@ -32,6 +32,8 @@ static const struct route {
     {HTTP_POST, "/v1/auth/refresh", api_post_refresh, 0},
     {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT | LOGS_OUT},
     {HTTP_GET, "/v1/users/me", api_get_me, NEEDS_LOGIN},
+    {HTTP_PATCH, "/v1/users/me", api_patch_me, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_DELETE, "/v1/users/me", api_delete_me, NEEDS_LOGIN | TAKES_BODY | NO_CONTENT | LOGS_OUT},
     {HTTP_GET, "/v1/users", api_get_users, NEEDS_LOGIN},
     {HTTP_GET, "/v1/users/{id}", api_get_user, NEEDS_LOGIN},
     {HTTP_GET, "/v1/conversations", api_get_conversations, NEEDS_LOGIN},

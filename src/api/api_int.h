@@ -58,6 +58,8 @@ void api_post_refresh(struct api_call *call);
 void api_post_logout(struct api_call *call);
 /* users.c */
 void api_get_me(struct api_call *call);
+void api_patch_me(struct api_call *call);
+void api_delete_me(struct api_call *call);
 void api_get_users(struct api_call *call);
 void api_get_user(struct api_call *call);
 /* conversations.c */

@@ -44,9 +44,10 @@ api_post_signup(struct api_call *call)
 	    {"username", FIELD_STR, true, &in.username},
 	    {"password", FIELD_STR, true, &in.password},
 	    {"name", FIELD_STR, false, &in.name},
+	    {"invitation", FIELD_STR, false, &in.invitation},
 	};
 
-	if (fields_read(call->body, fields, 3, &pointer, &reason))
+	if (fields_read(call->body, fields, 4, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 	else
 		chat_signup(call->api->chat, &in, api_done, call);

@@ -7,13 +7,13 @@
 void
 api_get_me(struct api_call *call)
 {
-	chat_user_get(call->api->chat, call->who.user, api_done, call);
+	chat_user_get(call->api->chat, call->who.user, true, api_done, call);
 }
 
 void
 api_get_user(struct api_call *call)
 {
-	chat_user_get(call->api->chat, call->params[0], api_done, call);
+	chat_user_get(call->api->chat, call->params[0], false, api_done, call);
 }
 
 void
@@ -25,4 +25,37 @@ api_get_users(struct api_call *call)
 	if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
 		chat_user_list(call->api->chat, q ? q : "", cursor ? cursor : "", limit, false,
 		    api_done, call);
+}
+
+void
+api_patch_me(struct api_call *call)
+{
+	const char *pointer, *reason;
+	struct chat_profile in = {0};
+	const struct field fields[] = {
+	    {"name", FIELD_STR, false, &in.name},
+	    {"avatar", FIELD_STR, false, &in.avatar},
+	    {"bio", FIELD_STR, false, &in.bio},
+	    {"time_zone", FIELD_STR, false, &in.time_zone},
+	};
+	uint64_t version;
+
+	if (!api_if_match(call, &version))
+		return;
+	if (fields_read(call->body, fields, 4, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else
+		chat_user_update(call->api->chat, call->who.user, &in, version, api_done, call);
+}
+
+void
+api_delete_me(struct api_call *call)
+{
+	const char *pointer, *reason, *password;
+	const struct field fields[] = {{"password", FIELD_STR, true, &password}};
+
+	if (fields_read(call->body, fields, 1, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else
+		chat_user_deactivate(call->api->chat, call->who.user, password, api_done, call);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * account: sign-up, login, refresh, logout, users.  Worker, loop thread.
+ * account: sign-up, login, refresh, logout, and what the administrator does to accounts.  Worker,
+ * loop thread.
  *
  * A login is a session in the store, known by the hash of its refresh token; access
  * tokens are signed and short-lived and are checked without the store.
@@ -20,7 +21,8 @@ struct account_op {
 	struct session session;
 	char refresh[REFRESH_TEXT];
 	char *password;
-	bool by_admin, created, lock;
+	uint8_t invitation[TOKEN_HASH]; /* hash of its code */
+	bool by_admin, created, lock, invited;
 	chat_done done;
 	void *arg;
 };
@@ -158,6 +160,9 @@ signup_hashed(void *arg, const char *hash)
 	op->user.created_ms = clock_wall_ms();
 	req = store_req_new(STORE_USER_CREATE, user_made, op);
 	req->user = op->user;
+	req->flag = op->invited;
+	req->now_ms = op->user.created_ms;
+	memcpy(req->invitation.code_hash, op->invitation, TOKEN_HASH);
 	chat_store(op->chat, req);
 }
 
@@ -196,10 +201,17 @@ chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *
 
 	op->by_admin = in->by_admin;
 	op->created = true;
-	if (!c->opts.signup_open && !in->by_admin) {
+	op->invited = c->opts.signup == SIGNUP_INVITE && !in->by_admin;
+	if (c->opts.signup == SIGNUP_CLOSED && !in->by_admin) {
 		op_fail(op, ERR_SIGNUP_CLOSED, NULL, NULL);
 		return;
 	}
+	if (op->invited && !in->invitation) {
+		op_fail(op, ERR_INVALID_FIELD, "/invitation", "required");
+		return;
+	}
+	if (op->invited)
+		token_hash(op->invitation, in->invitation);
 	if (pointer) {
 		op_fail(op, ERR_INVALID_FIELD, pointer, reason);
 		return;
@@ -220,6 +232,8 @@ login_checked(void *arg, bool matches)
 		op_fail(op, ERR_BAD_CREDENTIALS, NULL, NULL);
 	else if (op->user.locked) /* only who knows the password learns this */
 		op_fail(op, ERR_USER_LOCKED, NULL, NULL);
+	else if (op->user.deactivated_ms)
+		op_fail(op, ERR_DEACTIVATED, NULL, NULL);
 	else
 		make_session(op);
 }
@@ -331,82 +345,6 @@ chat_identify(struct chat *c, const char *access_token, struct chat_identity *id
 	str_copy(id_r->session, sizeof(id_r->session), claims.session);
 	id_r->expires_ms = claims.expires_ms;
 	return 0;
-}
-
-/* ---- users ---- */
-
-static void
-user_got(struct store_req *req)
-{
-	struct account_op *op = req->arg;
-	struct buf json;
-
-	if (req->err) {
-		op_fail(op, req->err, NULL, NULL);
-	} else {
-		buf_init(&json);
-		user_json(&json, &req->users[0], false);
-		op_answer(op, false, &json);
-		buf_fini(&json);
-	}
-	store_req_free(&req);
-}
-
-void
-chat_user_get(struct chat *c, const char *user, chat_done done, void *arg)
-{
-	struct store_req *req;
-
-	if (!id_valid(user, "usr")) {
-		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
-		return;
-	}
-	req = store_req_new(STORE_USER_BY_ID, user_got, op_new(c, NULL, done, arg));
-	str_copy(req->id, sizeof(req->id), user);
-	chat_store(c, req);
-}
-
-static void
-users_listed(struct store_req *req)
-{
-	struct account_op *op = req->arg;
-	struct buf json;
-
-	if (req->err) {
-		op_fail(op, req->err, NULL, NULL);
-		store_req_free(&req);
-		return;
-	}
-	buf_init(&json);
-	buf_puts(&json, op->by_admin ? "{\"users\":[" : "{\"items\":[");
-	for (size_t i = 0; i < req->user_count; i++) {
-		if (i)
-			buf_putc(&json, ',');
-		user_json(&json, &req->users[i], op->by_admin);
-	}
-	if (req->user_count && req->user_count == req->limit)
-		buf_printf(
-		    &json, "],\"next_cursor\":\"%s\"}", req->users[req->user_count - 1].username);
-	else
-		buf_puts(&json, "],\"next_cursor\":null}");
-	op_answer(op, false, &json);
-	buf_fini(&json);
-	store_req_free(&req);
-}
-
-void
-chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
-    chat_done done, void *arg)
-{
-	struct account_op *op = op_new(c, NULL, done, arg);
-	struct store_req *req = store_req_new(STORE_USER_LIST, users_listed, op);
-
-	op->by_admin = admin;
-	req->text = xstrdup(prefix);
-	req->cursor = xstrdup(cursor);
-	req->limit = limit;
-	req->flag = admin;
-	chat_store(c, req);
 }
 
 /* ---- by the administrator: the user is named by username ---- */

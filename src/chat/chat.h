@@ -33,10 +33,12 @@ struct chat_encoder {
 	void (*release)(void *encoded);
 };
 
+enum chat_signup_mode { SIGNUP_CLOSED, SIGNUP_OPEN, SIGNUP_INVITE };
+
 struct chat_opts {
 	size_t max_text;
 	int64_t rate, burst; /* messages a second of one client; at once */
-	bool signup_open;
+	enum chat_signup_mode signup;
 	int64_t access_ttl, refresh_ttl; /* ms */
 	int hash_cost;                   /* yescrypt */
 	unsigned int hash_queue;         /* fixed at chat_new */
@@ -93,6 +95,7 @@ int chat_identify(struct chat *c, const char *access_token, struct chat_identity
 
 struct chat_signup {
 	const char *username, *password, *name; /* name may be NULL: the username */
+	const char *invitation; /* its code, where SIGNUP_INVITE asks for one; may be NULL */
 	/* Also when signup is closed; no session is made; the answer is {"user":{..}}. */
 	bool by_admin;
 };
@@ -101,13 +104,52 @@ void chat_login(struct chat *c, const char *username, const char *password, chat
     void *arg);
 void chat_refresh(struct chat *c, const char *refresh_token, chat_done done, void *arg);
 void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
-void chat_user_get(struct chat *c, const char *user, chat_done done, void *arg);
-/* prefix "" lists all; admin adds the field locked and calls the list users, not items. */
-void chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
-    chat_done done, void *arg);
 void chat_user_set_password(struct chat *c, const char *username, const char *password,
     chat_done done, void *arg);
 void chat_user_set_locked(struct chat *c, const char *username, bool locked, chat_done done,
+    void *arg);
+
+/* ---- invitations (invitations.c): the administrator's ---- */
+
+#define CHAT_INVITE_USES_MAX 1000000
+#define CHAT_INVITE_DAYS_MAX 3650
+
+struct chat_invite {
+	int64_t uses, days; /* at least 1 */
+	const char *note;   /* at most INVITATION_NOTE_MAX bytes */
+};
+/* The answer has the code, which nobody can read again. */
+void chat_invitation_add(struct chat *c, const struct chat_invite *in, chat_done done, void *arg);
+void chat_invitation_list(struct chat *c, const char *cursor, size_t limit, chat_done done,
+    void *arg);
+void chat_invitation_remove(struct chat *c, const char *id, chat_done done, void *arg);
+
+/* ---- profiles (profile.c) ---- */
+
+/* own: with what is the user's own business, and an ETag.  ERR_NOT_FOUND. */
+void chat_user_get(struct chat *c, const char *user, bool own, chat_done done, void *arg);
+void chat_user_show(struct chat *c, const char *username, chat_done done, void *arg); /* admin */
+/*
+ * prefix "" lists all; admin: with the deactivated ones and what is the administrator's
+ * business, and the list is called users, not items.
+ */
+void chat_user_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
+    chat_done done, void *arg);
+
+struct chat_profile {
+	/* NULL: stays as it is.  Bytes: USER_NAME_MAX, USER_AVATAR_MAX, USER_BIO_MAX */
+	const char *name, *avatar, *bio;
+	/* A name of the IANA database, which this machine's must have, if it has one; "": none */
+	const char *time_zone;
+};
+/* version: that the profile must have, else ERR_PRECONDITION_FAILED; 0: any. */
+void chat_user_update(struct chat *c, const char *user, const struct chat_profile *in,
+    uint64_t version, chat_done done, void *arg);
+/*
+ * The user's own will, which costs the password (ERR_BAD_CREDENTIALS).  The sessions end, the
+ * name stays taken, messages stay; the administrator's unlocking brings the account back.
+ */
+void chat_user_deactivate(struct chat *c, const char *user, const char *password, chat_done done,
     void *arg);
 
 /* ---- conversations (conversations.c) ---- */

@@ -133,6 +133,50 @@ output_users(struct json_object *data)
 }
 
 void
+output_user(struct json_object *data)
+{
+	static const char *const rows[] = {"id", "username", "name", "avatar", "bio", "time_zone",
+	    "created_at", "last_seen_at", "deactivated_at"};
+	bool locked = false;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		printf("%-14s  ", rows[i]);
+		print_safe(*str(data, rows[i]) ? str(data, rows[i]) : "-");
+		putchar('\n');
+	}
+	json_get_bool(data, "locked", &locked);
+	printf("%-14s  %s\n", "locked", locked ? "yes" : "no");
+}
+
+void
+output_invited(struct json_object *data)
+{
+	struct json_object *inv = NULL;
+
+	json_object_object_get_ex(data, "invitation", &inv);
+	printf("code %s, good for %" PRId64 " until %s (%s)\n", str(data, "code"),
+	    num(inv, "uses_left"), str(inv, "expires_at"), str(inv, "id"));
+}
+
+void
+output_invitations(struct json_object *data)
+{
+	struct json_object *l = list(data, "invitations");
+
+	printf("%-30s  %9s  %-24s  %s\n", "ID", "USES LEFT", "EXPIRES", "NOTE");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *inv = json_object_array_get_idx(l, i);
+
+		printf("%-30s  %9" PRId64 "  %-24s  ", str(inv, "id"), num(inv, "uses_left"),
+		    str(inv, "expires_at"));
+		print_safe(str(inv, "note"));
+		putchar('\n');
+	}
+	if (*str(data, "next_cursor"))
+		puts("... and more");
+}
+
+void
 output_user_added(struct json_object *data)
 {
 	struct json_object *u = NULL;

@@ -37,39 +37,54 @@ static const struct command {
 	const char *words[2]; /* second NULL: one word */
 	int min_args, max_args;
 	const char *arg_names[2]; /* fields of the request */
+	const char *options[2];   /* "uses": --uses VALUE is one, too */
 	enum password_need password;
 	const char *request;
 	void (*print)(struct json_object *data);
 	const char *help;
 } commands[] = {
-    {{"status", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "status", output_status,
+    {{"status", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "status", output_status,
 	"status                    processes, their state and age"},
-    {{"ping", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "ping", output_pong,
+    {{"ping", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "ping", output_pong,
 	"ping                      is the server there?"},
-    {{"conf", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "conf", output_text,
+    {{"conf", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "conf", output_text,
 	"conf                      effective settings and where each came from"},
-    {{"reload", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "reload", output_reload,
+    {{"reload", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "reload", output_reload,
 	"reload                    read the configuration again"},
-    {{"stats", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "stats", output_stats,
+    {{"stats", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "stats", output_stats,
 	"stats                     counters of one worker"},
-    {{"user", "list"}, 0, 1, {"q", NULL}, NO_PASSWORD, "user.list", output_users,
+    {{"user", "list"}, 0, 1, {"q", NULL}, {NULL}, NO_PASSWORD, "user.list", output_users,
 	"user list [PREFIX]        accounts"},
-    {{"user", "add"}, 1, 2, {"username", "name"}, NEW_PASSWORD, "user.add", output_user_added,
-	"user add USERNAME [NAME]  new account; asks for the password"},
-    {{"user", "passwd"}, 1, 1, {"username", NULL}, NEW_PASSWORD, "user.passwd", output_done,
+    {{"user", "add"}, 1, 2, {"username", "name"}, {NULL}, NEW_PASSWORD, "user.add",
+	output_user_added, "user add USERNAME [NAME]  new account; asks for the password"},
+    {{"user", "passwd"}, 1, 1, {"username", NULL}, {NULL}, NEW_PASSWORD, "user.passwd", output_done,
 	"user passwd USERNAME      new password; ends the user's logins"},
-    {{"user", "lock"}, 1, 1, {"username", NULL}, NO_PASSWORD, "user.lock", output_done,
+    {{"user", "lock"}, 1, 1, {"username", NULL}, {NULL}, NO_PASSWORD, "user.lock", output_done,
 	"user lock USERNAME        forbid logging in; ends the user's logins"},
-    {{"user", "unlock"}, 1, 1, {"username", NULL}, NO_PASSWORD, "user.unlock", output_done,
-	"user unlock USERNAME      allow it again"},
-    {{"shutdown", NULL}, 0, 0, {NULL, NULL}, NO_PASSWORD, "shutdown", output_shutdown,
+    {{"user", "unlock"}, 1, 1, {"username", NULL}, {NULL}, NO_PASSWORD, "user.unlock", output_done,
+	"user unlock USERNAME      allow it again, also to who has deactivated himself"},
+    {{"user", "show"}, 1, 1, {"username", NULL}, {NULL}, NO_PASSWORD, "user.show", output_user,
+	"user show USERNAME        one account"},
+    {{"invite", "add"}, 0, 1, {"note", NULL}, {"uses", "days"}, NO_PASSWORD, "invite.add",
+	output_invited,
+	"invite add [--uses N] [--days N] [NOTE]\n"
+	"                            a code for signing up; for one account within 7 days"},
+    {{"invite", "list"}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "invite.list", output_invitations,
+	"invite list               invitations, without their codes"},
+    {{"invite", "remove"}, 1, 1, {"id", NULL}, {NULL}, NO_PASSWORD, "invite.remove", output_done,
+	"invite remove ID          withdraw one"},
+    {{"shutdown", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "shutdown", output_shutdown,
 	"shutdown                  finish what was accepted and stop"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
+#define OPTIONS_MAX 4
+
 struct options {
 	const char *conf_path, *socket;
 	bool json;
+	const char *values[OPTIONS_MAX][2]; /* of the command's own options: name and value */
+	int value_count;
 };
 
 static void
@@ -123,23 +138,58 @@ parse_options(struct options *o, int argc, char **argv)
 	return n;
 }
 
-static const struct command *
-find_command(char **words, int count, int *args_at)
+static bool
+is_option(const struct command *c, const char *name)
 {
-	if (count == 0)
+	for (int k = 0; k < 2; k++)
+		if (c->options[k] && strcmp(c->options[k], name) == 0)
+			return true;
+	return false;
+}
+
+/* Takes the command's own options and their values out of args; the number of the others. */
+static int
+take_options(const struct command *c, struct options *o, char **args, int count)
+{
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (strncmp(args[i], "--", 2) != 0) {
+			args[n++] = args[i];
+			continue;
+		}
+		if (!is_option(c, args[i] + 2) || o->value_count == OPTIONS_MAX)
+			usage_error("unknown option: ", args[i]);
+		if (i + 1 == count)
+			usage_error("a value is missing after ", args[i]);
+		o->values[o->value_count][0] = args[i] + 2;
+		o->values[o->value_count++][1] = args[i + 1];
+		i++;
+	}
+	return n;
+}
+
+static const struct command *
+find_command(struct options *o, char **words, int *count, int *args_at)
+{
+	int args;
+
+	if (*count == 0)
 		usage_error("a command is missing", "");
 	for (size_t i = 0; i < COMMANDS; i++) {
 		const struct command *c = &commands[i];
 
 		if (strcmp(c->words[0], words[0]) != 0)
 			continue;
-		if (c->words[1] && (count < 2 || strcmp(c->words[1], words[1]) != 0))
+		if (c->words[1] && (*count < 2 || strcmp(c->words[1], words[1]) != 0))
 			continue;
 		*args_at = c->words[1] ? 2 : 1;
-		if (count - *args_at < c->min_args)
+		args = take_options(c, o, words + *args_at, *count - *args_at);
+		if (args < c->min_args)
 			usage_error("an argument is missing: ", c->help);
-		if (count - *args_at > c->max_args)
+		if (args > c->max_args)
 			usage_error("too many arguments: ", c->help);
+		*count = args;
 		return c;
 	}
 	usage_error("unknown command: ", words[0]);
@@ -205,13 +255,16 @@ put_field(struct buf *b, const char *name, const char *value)
 }
 
 static void
-make_request(struct buf *b, const struct command *c, char **args, int count)
+make_request(
+    struct buf *b, const struct command *c, const struct options *o, char **args, int count)
 {
 	char password[PASSWORD_MAX];
 
 	buf_printf(b, "{\"command\":\"%s\"", c->request);
 	for (int i = 0; i < count; i++)
 		put_field(b, c->arg_names[i], args[i]);
+	for (int i = 0; i < o->value_count; i++)
+		put_field(b, o->values[i][0], o->values[i][1]);
 	if (c->password == NEW_PASSWORD) {
 		get_password(password);
 		put_field(b, "password", password);
@@ -291,9 +344,9 @@ main(int argc, char **argv)
 	int n, args_at = 0;
 	bool ok = false;
 
-	n = parse_options(&o, argc, argv);
-	c = find_command(argv + optind, n - optind, &args_at);
-	make_request(&request, c, argv + optind + args_at, n - optind - args_at);
+	n = parse_options(&o, argc, argv) - optind;
+	c = find_command(&o, argv + optind, &n, &args_at);
+	make_request(&request, c, &o, argv + optind + args_at, n);
 	answer = call(&o, &request, &text);
 	explicit_bzero(request.data, request.len);
 	json_get_bool(answer, "ok", &ok);

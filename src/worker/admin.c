@@ -111,6 +111,55 @@ user_unlock(struct admin_call *call, const char *username, const char *password)
 }
 
 static void
+user_show(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_show(call->worker->chat, username, admin_done, call);
+}
+
+/* palaverctl sends what was typed: a number is text.  -1: it is none. */
+static int64_t
+number(struct json_object *o, const char *key, int64_t fallback)
+{
+	const char *text = NULL;
+	char *end;
+	long long v;
+
+	if (!json_get_str(o, key, &text) || !text)
+		return fallback;
+	v = strtoll(text, &end, 10);
+	return *text < '0' || *text > '9' || *end ? -1 : v;
+}
+
+static void
+invite_add(struct admin_call *call, const char *username, const char *password)
+{
+	struct chat_invite in = {.note = ""};
+
+	in.uses = number(call->body, "uses", 1);
+	in.days = number(call->body, "days", 7);
+	json_get_str(call->body, "note", &in.note);
+	chat_invitation_add(call->worker->chat, &in, admin_done, call);
+}
+
+static void
+invite_list(struct admin_call *call, const char *username, const char *password)
+{
+	const char *cursor = "";
+
+	json_get_str(call->body, "cursor", &cursor);
+	chat_invitation_list(call->worker->chat, cursor, STORE_PAGE_MAX, admin_done, call);
+}
+
+static void
+invite_remove(struct admin_call *call, const char *username, const char *password)
+{
+	const char *id = "";
+
+	json_get_str(call->body, "id", &id);
+	chat_invitation_remove(call->worker->chat, id, admin_done, call);
+}
+
+static void
 stats(struct admin_call *call, const char *username, const char *password)
 {
 	struct journal_writer_stats js;
@@ -147,6 +196,10 @@ static const struct admin_command {
     {"user.passwd", true, true, user_passwd},
     {"user.lock", true, false, user_lock},
     {"user.unlock", true, false, user_unlock},
+    {"user.show", true, false, user_show},
+    {"invite.add", false, false, invite_add},
+    {"invite.list", false, false, invite_list},
+    {"invite.remove", false, false, invite_remove},
     {"stats", false, false, stats},
 };
 

@@ -23,6 +23,14 @@
 #define STORE_THREADS 2
 #define DRAIN_CHECK_S 0.02
 
+static enum chat_signup_mode
+signup_mode(const char *word)
+{
+	if (strcmp(word, "open") == 0)
+		return SIGNUP_OPEN;
+	return strcmp(word, "invite") == 0 ? SIGNUP_INVITE : SIGNUP_CLOSED;
+}
+
 static void
 fill_chat_opts(struct chat_opts *o, const struct conf *c)
 {
@@ -30,7 +38,7 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->max_text = (size_t)c->chat_max_text;
 	o->rate = c->chat_rate;
 	o->burst = c->chat_burst;
-	o->signup_open = strcmp(c->accounts_signup, "open") == 0;
+	o->signup = signup_mode(c->accounts_signup);
 	o->access_ttl = c->accounts_access_ttl;
 	o->refresh_ttl = c->accounts_refresh_ttl;
 	o->hash_cost = (int)c->accounts_hash_cost;
