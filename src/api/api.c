@@ -16,7 +16,13 @@
 
 #define COOKIE "palaver_refresh"
 
-enum route_flags { NEEDS_LOGIN = 1, TAKES_BODY = 2, NO_CONTENT = 4, LOGS_OUT = 8 };
+enum route_flags {
+	NEEDS_LOGIN = 1,
+	TAKES_BODY = 2,
+	NO_CONTENT = 4,
+	LOGS_OUT = 8,
+	MAY_HAVE_BODY = 16 /* but need not */
+};
 
 static void get_health(struct api_call *call);
 
@@ -29,8 +35,8 @@ static const struct route {
     {HTTP_GET, "/v1/health", get_health, 0},
     {HTTP_POST, "/v1/auth/signup", api_post_signup, TAKES_BODY},
     {HTTP_POST, "/v1/auth/login", api_post_login, TAKES_BODY},
-    {HTTP_POST, "/v1/auth/refresh", api_post_refresh, 0},
-    {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT | LOGS_OUT},
+    {HTTP_POST, "/v1/auth/refresh", api_post_refresh, MAY_HAVE_BODY},
+    {HTTP_POST, "/v1/auth/logout", api_post_logout, NO_CONTENT | LOGS_OUT | MAY_HAVE_BODY},
     {HTTP_GET, "/v1/users/me", api_get_me, NEEDS_LOGIN},
     {HTTP_PATCH, "/v1/users/me", api_patch_me, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_DELETE, "/v1/users/me", api_delete_me, NEEDS_LOGIN | TAKES_BODY | NO_CONTENT | LOGS_OUT},
@@ -268,6 +274,16 @@ check_login(struct api_call *call)
 	return chat_identify(call->api->chat, h + 7, &call->who);
 }
 
+static bool
+takes_body(const struct api_call *call, const struct route *route)
+{
+	size_t len = 0;
+
+	if (route->flags & MAY_HAVE_BODY)
+		return http_body(call->req, &len) && len;
+	return route->flags & TAKES_BODY;
+}
+
 static int
 read_body(struct api_call *call, const char **why_r)
 {
@@ -303,7 +319,7 @@ api_request(void *arg, struct http_req *r)
 		return;
 	}
 	err = route->flags & NEEDS_LOGIN ? check_login(call) : 0;
-	if (!err && route->flags & TAKES_BODY)
+	if (!err && takes_body(call, route))
 		err = read_body(call, &why);
 	if (err) {
 		api_fail(call, err, why ? "" : NULL, why);

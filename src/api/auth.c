@@ -35,11 +35,63 @@ refresh_cookie(const struct api_call *call, char dst[COOKIE_MAX])
 	return false;
 }
 
+/* address is the memory of from->address. */
+static void
+read_origin(struct api_call *call, struct chat_origin *from, char address[HTTP_ADDRESS_MAX])
+{
+	http_address(call->req, address);
+	from->address = address;
+	from->agent = http_header(call->req, "user-agent");
+}
+
+/* Adds the tokens to the answer. */
+static void
+login_done(void *arg, const struct chat_result *res)
+{
+	struct chat_result with = *res;
+	struct buf json;
+
+	if (res->err) {
+		api_done(arg, res);
+		return;
+	}
+	buf_init(&json);
+	buf_append(&json, res->json, res->json_len - 1);
+	buf_printf(&json, ",\"access_token\":\"%s\",\"token_type\":\"Bearer\"", res->access_token);
+	if (res->refresh_token)
+		buf_printf(&json, ",\"refresh_token\":\"%s\"", res->refresh_token);
+	buf_putc(&json, '}');
+	with.json = (const char *)json.data;
+	with.json_len = json.len;
+	api_done(arg, &with);
+	explicit_bzero(json.data, json.len);
+	buf_fini(&json);
+}
+
+/* The refresh token of the body, or else of the cookie. */
+static bool
+given_token(struct api_call *call, char token[COOKIE_MAX])
+{
+	const char *pointer, *reason, *text = NULL;
+	const struct field fields[] = {{"refresh_token", FIELD_STR, false, &text}};
+
+	if (fields_read(call->body, fields, 1, &pointer, &reason)) {
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+		return false;
+	}
+	if (text ? str_copy(token, COOKIE_MAX, text) : refresh_cookie(call, token))
+		return true;
+	api_fail(call, ERR_UNAUTHORIZED, NULL, NULL);
+	return false;
+}
+
 void
 api_post_signup(struct api_call *call)
 {
 	const char *pointer, *reason;
-	struct chat_signup in = {0};
+	char address[HTTP_ADDRESS_MAX];
+	struct chat_origin from;
+	struct chat_signup in = {.from = &from};
 	const struct field fields[] = {
 	    {"username", FIELD_STR, true, &in.username},
 	    {"password", FIELD_STR, true, &in.password},
@@ -47,36 +99,40 @@ api_post_signup(struct api_call *call)
 	    {"invitation", FIELD_STR, false, &in.invitation},
 	};
 
+	read_origin(call, &from, address);
 	if (fields_read(call->body, fields, 4, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 	else
-		chat_signup(call->api->chat, &in, api_done, call);
+		chat_signup(call->api->chat, &in, login_done, call);
 }
 
 void
 api_post_login(struct api_call *call)
 {
 	const char *pointer, *reason, *username, *password;
+	char address[HTTP_ADDRESS_MAX];
+	struct chat_origin from;
 	const struct field fields[] = {
 	    {"username", FIELD_STR, true, &username},
 	    {"password", FIELD_STR, true, &password},
 	};
 
+	read_origin(call, &from, address);
 	if (fields_read(call->body, fields, 2, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 	else
-		chat_login(call->api->chat, username, password, api_done, call);
+		chat_login(call->api->chat, username, password, &from, login_done, call);
 }
 
 void
 api_post_refresh(struct api_call *call)
 {
-	char token[COOKIE_MAX];
+	char token[COOKIE_MAX], address[HTTP_ADDRESS_MAX];
+	struct chat_origin from;
 
-	if (refresh_cookie(call, token))
-		chat_refresh(call->api->chat, token, api_done, call);
-	else
-		api_fail(call, ERR_UNAUTHORIZED, NULL, NULL);
+	read_origin(call, &from, address);
+	if (given_token(call, token))
+		chat_refresh(call->api->chat, token, &from, login_done, call);
 }
 
 void
@@ -84,8 +140,6 @@ api_post_logout(struct api_call *call)
 {
 	char token[COOKIE_MAX];
 
-	if (refresh_cookie(call, token))
+	if (given_token(call, token))
 		chat_logout(call->api->chat, token, api_done, call);
-	else
-		api_fail(call, ERR_UNAUTHORIZED, NULL, NULL);
 }

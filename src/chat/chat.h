@@ -73,8 +73,10 @@ struct chat_result {
 	bool created;        /* something new was made (201 instead of 200) */
 	const char *json;    /* the answer's data, a JSON object; NULL on error */
 	size_t json_len;
-	const char *refresh_token; /* of signup and login; for a cookie */
-	int64_t refresh_ttl;       /* ms */
+	/* Of sign-up, login and refresh; valid in the call.  Not in the JSON: the caller puts
+	   them where the client wants them.  NULL: none. */
+	const char *access_token, *refresh_token;
+	int64_t access_ttl, refresh_ttl; /* ms */
 	uint64_t version;          /* of what the answer shows, for its ETag; 0: it has none */
 };
 typedef void (*chat_done)(void *arg, const struct chat_result *res);
@@ -82,7 +84,7 @@ typedef void (*chat_done)(void *arg, const struct chat_result *res);
 void chat_answer_error(chat_done done, void *arg, int err, const char *pointer, const char *reason);
 void chat_answer_json(chat_done done, void *arg, bool created, const struct buf *json);
 
-/* ---- accounts (account.c) ---- */
+/* ---- logins (session.c) ---- */
 
 struct chat_identity {
 	char user[ID_MAX];
@@ -93,17 +95,28 @@ struct chat_identity {
 /* 0 or ERR_UNAUTHORIZED.  Pure: signature and expiry. */
 int chat_identify(struct chat *c, const char *access_token, struct chat_identity *id_r);
 
+/* Where a login or a refresh comes from, as its session shows it; NULL: unknown. */
+struct chat_origin {
+	const char *address, *agent; /* cut to SESSION_ADDRESS_MAX - 1, SESSION_AGENT_MAX bytes */
+};
+
+/* The answers of these and of sign-up are {"user":{..},"expires_in":seconds}. */
+void chat_login(struct chat *c, const char *username, const char *password,
+    const struct chat_origin *from, chat_done done, void *arg);
+void chat_refresh(struct chat *c, const char *refresh_token, const struct chat_origin *from,
+    chat_done done, void *arg);
+void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
+
+/* ---- accounts (account.c) ---- */
+
 struct chat_signup {
 	const char *username, *password, *name; /* name may be NULL: the username */
 	const char *invitation; /* its code, where SIGNUP_INVITE asks for one; may be NULL */
+	const struct chat_origin *from; /* may be NULL */
 	/* Also when signup is closed; no session is made; the answer is {"user":{..}}. */
 	bool by_admin;
 };
 void chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *arg);
-void chat_login(struct chat *c, const char *username, const char *password, chat_done done,
-    void *arg);
-void chat_refresh(struct chat *c, const char *refresh_token, chat_done done, void *arg);
-void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
 void chat_user_set_password(struct chat *c, const char *username, const char *password,
     chat_done done, void *arg);
 void chat_user_set_locked(struct chat *c, const char *username, bool locked, chat_done done,
