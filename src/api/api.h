@@ -25,7 +25,8 @@ void api_request(void *api, struct http_req *r); /* wire_app.request */
 void api_json_limits(struct api *a, unsigned int depth, unsigned int keys); /* of bodies */
 void api_free(struct api **a);
 
-/* The route table for the test that compares it with the documentation; NULL ends it. */
-const char *api_route(unsigned int i); /* "POST /v1/auth/login" */
+/* The tables, for the tests that compare them with the documentation; NULL ends each. */
+const char *api_route(unsigned int i); /* "POST /v1/auth/login"; valid until the next call */
+const char *api_event(unsigned int i); /* "message.send": what a client may send */
 
 #endif

@@ -160,6 +160,13 @@ static const struct socket_event {
     {"sync", sync},
     {"typing.set", typing_set},
 };
+#define EVENTS (sizeof(events) / sizeof(*events))
+
+const char *
+api_event(unsigned int i)
+{
+	return i < EVENTS ? events[i].name : NULL;
+}
 
 static void
 on_event(
@@ -177,7 +184,7 @@ on_event(
 		chat_answer_error(call_done, call, ERR_BAD_REQUEST, "", "not_an_object");
 		return;
 	}
-	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
+	for (size_t i = 0; i < EVENTS; i++) {
 		if (strcmp(events[i].name, name) == 0) {
 			events[i].handler(call, body);
 			return;

@@ -1,0 +1,187 @@
+// Real traffic against the documents: one scenario uses every REST route and every event of a
+// server with two workers, and everything that was said is checked by lib/contract.mjs.  What
+// stands in the documents and was not seen fails, too.
+import assert from "node:assert";
+import { randomUUID } from "node:crypto";
+import test, { after, before } from "node:test";
+import { io } from "socket.io-client";
+import { Recorder, events, openapi, operations } from "./lib/contract.mjs";
+import { rest } from "./lib/client.mjs";
+import { Server, until } from "./lib/server.mjs";
+
+const PASSWORD = "correct horse";
+const recorder = new Recorder().install();
+const people = {};
+let server;
+
+async function person(name) {
+  const r = await rest(server.base, "POST", "/v1/auth/signup", { body: { username: name, password: PASSWORD } });
+  assert.equal(r.status, 201, JSON.stringify(r.body));
+  const p = { name, id: r.body.user.id, token: r.body.access_token, cookie: r.headers.get("set-cookie")?.split(";")[0] };
+  p.ask = (method, path, body) => rest(server.base, method, path, { token: p.token, body });
+  people[name] = p;
+  return p;
+}
+
+function connect(p, label = p.name) {
+  const socket = io(server.base, { transports: ["websocket"], auth: { token: p.token }, forceNew: true, reconnection: false });
+  recorder.attach(socket, label);
+  socket.say = (name, body) => socket.timeout(10000).emitWithAck(name, body);
+  p.socket = socket;
+  return new Promise((resolve, reject) => {
+    socket.on("connect", () => resolve(socket));
+    socket.on("connect_error", reject);
+  });
+}
+
+/** The event of this type at this socket that fits; waits for it. */
+const heard = (p, name, fits = () => true) =>
+  until(`${p.name} hears ${name}`, () => recorder.received.find((r) => r.socket === p.name && r.name === name && fits(r.event)));
+
+const ok = (r, status = 200) => {
+  assert.equal(r.status, status, JSON.stringify(r.body));
+  return r.body;
+};
+const refused = (r, status, code) => {
+  assert.equal(r.status, status, JSON.stringify(r.body));
+  assert.equal(r.body.code, code);
+};
+const no = (answer, code) => assert.equal(answer.error?.code, code, JSON.stringify(answer));
+
+before(async () => {
+  server = await new Server({ workers: 2 }).start();
+  for (const name of ["ann", "bob", "cem", "stranger"]) await person(name);
+  for (const name of ["ann", "bob", "cem"]) await connect(people[name]);
+});
+
+after(async () => {
+  recorder.uninstall();
+  for (const p of Object.values(people)) p.socket?.close();
+  await server.remove();
+});
+
+test("server", async () => {
+  ok(await rest(server.base, "GET", "/v1/health"));
+  refused(await rest(server.base, "GET", "/v1/none"), 404, "not_found");
+  refused(await rest(server.base, "DELETE", "/v1/health"), 405, "method_not_allowed");
+});
+
+test("logging in and out", async () => {
+  const { ann } = people, login = { username: "Ann", password: PASSWORD };
+  refused(await rest(server.base, "POST", "/v1/auth/signup", { body: { ...login } }), 409, "username_taken");
+  refused(await rest(server.base, "POST", "/v1/auth/signup", { body: { username: "!", password: PASSWORD } }), 422, "invalid_field");
+  refused(await rest(server.base, "POST", "/v1/auth/signup"), 400, "bad_request");
+  refused(await rest(server.base, "POST", "/v1/auth/login", { body: { ...login, password: "wrong horse" } }), 401, "bad_credentials");
+  refused(await rest(server.base, "POST", "/v1/auth/login", { body: { username: "ann" } }), 422, "invalid_field");
+  ok(await rest(server.base, "POST", "/v1/auth/login", { body: login }));
+  ok(await rest(server.base, "POST", "/v1/auth/refresh", { cookie: ann.cookie }));
+  ok(await rest(server.base, "POST", "/v1/auth/logout", { cookie: ann.cookie }), 204);
+  refused(await rest(server.base, "POST", "/v1/auth/refresh", { cookie: ann.cookie }), 401, "unauthorized");
+});
+
+test("users", async () => {
+  const { ann, bob } = people;
+  ok(await ann.ask("GET", "/v1/users/me"));
+  ok(await ann.ask("GET", `/v1/users/${bob.id}`));
+  refused(await ann.ask("GET", "/v1/users/usr_none"), 404, "not_found");
+  const page = ok(await ann.ask("GET", "/v1/users?limit=1"));
+  ok(await ann.ask("GET", `/v1/users?q=b&cursor=${page.next_cursor}`));
+  refused(await ann.ask("GET", "/v1/users?limit=201"), 422, "invalid_field");
+});
+
+test("conversations and members", async () => {
+  const { ann, bob, cem, stranger } = people;
+  const group = ok(await ann.ask("POST", "/v1/conversations", { type: "group", name: "Plans", members: [bob.id] }), 201);
+  people.group = group.id;
+  await heard(bob, "conversation.created", (e) => e.conversation_id === group.id);
+  const direct = { type: "direct", members: [bob.id] };
+  people.direct = ok(await ann.ask("POST", "/v1/conversations", direct), 201).id;
+  ok(await ann.ask("POST", "/v1/conversations", direct), 200);
+  refused(await ann.ask("POST", "/v1/conversations", { type: "crowd", members: [] }), 422, "invalid_field");
+  ok(await ann.ask("GET", `/v1/conversations/${group.id}`));
+  refused(await stranger.ask("GET", `/v1/conversations/${group.id}`), 404, "not_found");
+  const page = ok(await ann.ask("GET", "/v1/conversations?limit=1"));
+  ok(await ann.ask("GET", `/v1/conversations?cursor=${page.next_cursor}`));
+  refused(await ann.ask("GET", "/v1/conversations?limit=0"), 422, "invalid_field");
+  ok(await ann.ask("POST", `/v1/conversations/${group.id}/members`, { user_ids: [cem.id] }), 201);
+  ok(await ann.ask("POST", `/v1/conversations/${group.id}/members`, { user_ids: [cem.id] }), 200);
+  await heard(cem, "member.joined", (e) => e.conversation_id === group.id);
+  refused(await ann.ask("POST", `/v1/conversations/${group.id}/members`, { user_ids: ["usr_none"] }), 422, "invalid_field");
+  refused(await stranger.ask("POST", `/v1/conversations/${group.id}/members`, { user_ids: [stranger.id] }), 404, "not_found");
+});
+
+test("messages and history", async () => {
+  const { ann, bob, stranger } = people, at = `/v1/conversations/${people.group}/messages`;
+  const message = { client_msg_id: randomUUID(), text: "Hello" };
+  const sent = ok(await ann.ask("POST", at, message), 201);
+  assert.equal(ok(await ann.ask("POST", at, message)).id, sent.id);
+  await heard(bob, "message.created", (e) => e.id === sent.id);
+  refused(await ann.ask("POST", at, { ...message, text: "Other" }), 409, "client_msg_id_reused");
+  refused(await ann.ask("POST", at, { text: "no id" }), 422, "invalid_field");
+  refused(await stranger.ask("POST", at, { ...message, client_msg_id: randomUUID() }), 404, "not_found");
+  ok(await ann.ask("GET", at));
+  ok(await bob.ask("GET", `${at}?around=${sent.seq}&limit=3`));
+  ok(await bob.ask("GET", `${at}?before=${sent.seq}`));
+  refused(await bob.ask("GET", `${at}?before=1&after=1`), 422, "invalid_field");
+  refused(await stranger.ask("GET", at), 404, "not_found");
+  ok(await ann.ask("POST", "/v1/sync", { conversations: { [people.group]: 0 } }));
+  assert.deepEqual(ok(await stranger.ask("POST", "/v1/sync", { conversations: { [people.group]: 0 } })).gone, [people.group]);
+  refused(await ann.ask("POST", "/v1/sync", { conversations: { none: 0 } }), 422, "invalid_field");
+});
+
+test("socket: sending, sync, typing", async () => {
+  const { ann, bob } = people;
+  const message = { conversation_id: people.group, client_msg_id: randomUUID(), text: "Live" };
+  const { data } = await ann.socket.say("message.send", message);
+  assert.equal((await ann.socket.say("message.send", message)).data.duplicate, true);
+  no(await ann.socket.say("message.send", { ...message, text: "Other" }), "client_msg_id_reused");
+  no(await ann.socket.say("message.send", {}), "invalid_field");
+  await heard(bob, "message.created", (e) => e.id === data.id);
+  const { data: synced } = await bob.socket.say("sync", { conversations: { [people.group]: 0, [people.direct]: 0 }, limit: 2 });
+  assert.equal(synced.more, true);
+  no(await bob.socket.say("sync", { conversations: [] }), "invalid_field");
+  await ann.socket.say("typing.set", { conversation_id: people.group, typing: true });
+  await heard(bob, "typing.started");
+  await ann.socket.say("typing.set", { conversation_id: people.group, typing: false });
+  await heard(bob, "typing.stopped");
+  no(await ann.socket.say("typing.set", { conversation_id: people.group }), "invalid_field");
+  no(await ann.socket.say("no.such.event", {}), "unknown_event");
+});
+
+test("refused: whoever has no login", async () => {
+  const ids = { id: people.group, user: people.bob.id, emoji: "x" };
+  for (const op of operations.filter((o) => (o.doc.security ?? openapi.security).length && !o.path.startsWith("/v1/auth/"))) {
+    const path = op.path.replace(/\{(\w+)\}/g, (_, name) => ids[name]);
+    refused(await rest(server.base, op.method, path), 401, "unauthorized");
+  }
+  refused(await rest(server.base, "POST", "/v1/auth/refresh"), 401, "unauthorized");
+  refused(await rest(server.base, "POST", "/v1/auth/logout"), 401, "unauthorized");
+});
+
+// ---- what was seen ----
+
+/** Needs a state that other tests make: "GET /v1/x 503" -> where. */
+const ELSEWHERE = {};
+
+test("everything was as documented", () => assert.deepEqual(recorder.faults, []));
+
+test("every documented answer of every route was seen", () => {
+  const missing = operations.flatMap((o) =>
+    Object.keys(o.doc.responses)
+      .filter((s) => s !== "default" && !recorder.statuses.get(o.name)?.has(Number(s)) && !ELSEWHERE[`${o.name} ${s}`])
+      .map((s) => `${o.name} ${s}`),
+  );
+  assert.deepEqual(missing, []);
+});
+
+test("every event of clients was taken, and refused", () => {
+  for (const name of Object.keys(events.properties.client.properties)) {
+    const answers = recorder.asked.get(name) ?? new Set();
+    assert.ok(answers.has("data"), `${name} was never taken`);
+    assert.ok([...answers].some((a) => a !== "data"), `${name} was never refused`);
+  }
+});
+
+test("every event of the server was heard", () => {
+  assert.deepEqual(Object.keys(events.properties.server.properties).filter((name) => !recorder.told.has(name)), []);
+});
