@@ -16,12 +16,12 @@
 #define TRIM_AFTER 1.0 /* seconds: the rest of a crowd leaves in that time, too */
 
 void
-conn_address(const struct conn *c, char dst[ADDRESS_TEXT])
+address_text(const struct in6_addr *a, char dst[ADDRESS_TEXT])
 {
-	if (IN6_IS_ADDR_V4MAPPED(&c->address))
-		inet_ntop(AF_INET, &c->address.s6_addr[12], dst, ADDRESS_TEXT);
+	if (IN6_IS_ADDR_V4MAPPED(a))
+		inet_ntop(AF_INET, &a->s6_addr[12], dst, ADDRESS_TEXT);
 	else
-		inet_ntop(AF_INET6, &c->address, dst, ADDRESS_TEXT);
+		inet_ntop(AF_INET6, a, dst, ADDRESS_TEXT);
 }
 
 static void
@@ -83,7 +83,7 @@ too_many(struct wire *w, int fd, const struct conn *c)
 	char text[ADDRESS_TEXT];
 
 	w->stats.refused_address++;
-	conn_address(c, text);
+	address_text(&c->address, text);
 	log_info("wire.address_full",
 	    "address=%s; http.max_connections_per_address, or name a proxy in http.trusted_proxies",
 	    text);

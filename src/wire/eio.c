@@ -437,7 +437,8 @@ eio_session_new(struct eio_server *e, const char *sid)
 }
 
 struct eio_session *
-eio_open(struct eio_server *e, const struct eio_transport *t, void *conn, bool b64)
+eio_open(struct eio_server *e, const struct eio_transport *t, void *conn, bool b64,
+    const char *credential)
 {
 	struct eio_session *s = eio_session_new(e, NULL);
 
@@ -446,7 +447,7 @@ eio_open(struct eio_server *e, const struct eio_transport *t, void *conn, bool b
 	s->b64 = b64;
 	eio_heartbeat_at(s, clock_mono_ms() + s->ping_interval);
 	eio_send_open(s, "");
-	s->above = e->handler->open(e->arg, s);
+	s->above = e->handler->open(e->arg, s, credential);
 	return s;
 }
 

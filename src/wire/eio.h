@@ -57,7 +57,11 @@ struct eio_transport {
 
 /* The layer above. */
 struct eio_handler {
-	void *(*open)(void *arg, struct eio_session *s); /* what it returns is handed back below */
+	/*
+	 * What it returns is handed back below.  credential: what the request that opened the
+	 * session says of who the client is, or NULL; valid during the call.
+	 */
+	void *(*open)(void *arg, struct eio_session *s, const char *credential);
 	void (*message)(void *session_arg, const char *data, size_t len, bool binary);
 	/* Once, later than whatever caused it; nothing comes after it. */
 	void (*closed)(void *session_arg, const char *reason);
@@ -98,9 +102,12 @@ void eio_ready(struct eio_session *s); /* after arrive(): input may come */
 
 /* ---- WebSocket ---- */
 
-/* A new session on a WebSocket: queues the OPEN packet.  b64: no binary frames, please. */
-struct eio_session *eio_open(
-    struct eio_server *e, const struct eio_transport *t, void *conn, bool b64);
+/*
+ * A new session on a WebSocket: queues the OPEN packet.  b64: no binary frames, please.
+ * credential: for eio_handler.open(), or NULL.
+ */
+struct eio_session *eio_open(struct eio_server *e, const struct eio_transport *t, void *conn,
+    bool b64, const char *credential);
 /* A complete WebSocket message came. */
 void eio_input(struct eio_session *s, const char *data, size_t len, bool binary);
 /* The connection is gone; the session must not use it any more. */
@@ -125,8 +132,8 @@ struct eio_request { /* the requester embeds it */
 };
 
 void eio_answer_error(struct eio_request *rq, enum eio_error e);
-/* A handshake by polling: a new session. */
-void eio_open_polling(struct eio_server *e, struct eio_request *rq);
+/* A handshake by polling: a new session.  credential: as in eio_open(). */
+void eio_open_polling(struct eio_server *e, struct eio_request *rq, const char *credential);
 void eio_get(struct eio_server *e, const char *sid, struct eio_request *rq);
 /* The body of a POST begins to arrive and will take a while; optional. */
 void eio_post_begin(struct eio_server *e, const char *sid, struct eio_request *rq);

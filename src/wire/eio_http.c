@@ -202,9 +202,29 @@ too_many(const struct wire *w, const struct http_req *r)
 	return true;
 }
 
+#define CREDENTIAL_MAX 1024
+
+/*
+ * The cookie that tells who opens a session, if the request may use it.  Browsers name the
+ * page's origin in every WebSocket handshake and every request to another origin.  A GET
+ * of a page of ours has none; one that another page forged gets no cookie (SameSite), and
+ * could not read the session id that it needs to go on.
+ */
+static const char *
+credential_of(
+    const struct wire *w, const struct http_req *r, bool websocket, char dst[CREDENTIAL_MAX])
+{
+	bool trusted = http_header(r, "origin") ? http_origin_allowed(r) : !websocket;
+
+	if (!w->app.cookie || !trusted || !http_cookie(r, w->app.cookie, dst, CREDENTIAL_MAX))
+		return NULL;
+	return dst;
+}
+
 static void
 handshake(struct endpoint *ep, struct http_req *r, bool polling)
 {
+	char credential[CREDENTIAL_MAX];
 	const char *fault;
 
 	if (http_method(r) != HTTP_GET)
@@ -218,7 +238,8 @@ handshake(struct endpoint *ep, struct http_req *r, bool polling)
 	else if (too_many(ep->wire, r))
 		http_reply(r, 429, "text/plain", "Retry-After: 1\r\n", TOO_MANY, strlen(TOO_MANY));
 	else
-		eio_open_polling(ep->eio, &poll_of(r)->base);
+		eio_open_polling(
+		    ep->eio, &poll_of(r)->base, credential_of(ep->wire, r, false, credential));
 }
 
 static enum poll_kind
@@ -370,9 +391,11 @@ open_on_ws(struct endpoint *ep, struct http_req *r, const char *headers)
 {
 	struct conn *c = http_conn(r);
 	bool b64 = http_query(r, "b64") != NULL;
+	char credential[CREDENTIAL_MAX];
+	const char *known = credential_of(ep->wire, r, true, credential);
 
 	conn_become_ws(c, headers);
-	c->session = eio_open(ep->eio, &conn_transport, c, b64);
+	c->session = eio_open(ep->eio, &conn_transport, c, b64, known);
 }
 
 static void

@@ -206,7 +206,7 @@ eio_get(struct eio_server *e, const char *sid, struct eio_request *rq)
 }
 
 void
-eio_open_polling(struct eio_server *e, struct eio_request *rq)
+eio_open_polling(struct eio_server *e, struct eio_request *rq, const char *credential)
 {
 	struct eio_session *s = eio_session_new(e, NULL);
 
@@ -214,7 +214,7 @@ eio_open_polling(struct eio_server *e, struct eio_request *rq)
 	eio_heartbeat_at(s, clock_mono_ms() + s->ping_interval);
 	park(s, rq);
 	eio_send_open(s, "\"websocket\"");
-	s->above = e->handler->open(e->arg, s);
+	s->above = e->handler->open(e->arg, s, credential);
 }
 
 void

@@ -392,7 +392,36 @@ http_body(const struct http_req *r, size_t *len_r)
 void
 http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX])
 {
-	conn_address(r->conn, dst);
+	struct in6_addr a;
+
+	http_client_address(r, &a);
+	address_text(&a, dst);
+}
+
+bool
+http_is_secure(const struct http_req *r)
+{
+	const char *list = r->conn->proxy ? http_header(r, "x-forwarded-proto") : NULL, *last;
+
+	if (r->conn->tls || !list)
+		return r->conn->tls;
+	last = strrchr(list, ',');
+	last = last ? last + 1 : list;
+	last += strspn(last, " \t");
+	return strcasecmp(last, "https") == 0;
+}
+
+bool
+http_origin_allowed(const struct http_req *r)
+{
+	return origin_trusted(r->conn->wire, r, http_is_secure(r));
+}
+
+bool
+http_cookie(const struct http_req *r, const char *name, char *dst, size_t size)
+{
+	return cookie_value(
+	    http_header(r, "cookie"), http_is_secure(r) ? HTTP_COOKIE_PREFIX : "", name, dst, size);
 }
 
 const char *

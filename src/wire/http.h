@@ -28,7 +28,26 @@ const char *http_query(const struct http_req *r, const char *name);
 const char *http_header(const struct http_req *r, const char *name);
 const char *http_body(const struct http_req *r, size_t *len_r);
 #define HTTP_ADDRESS_MAX 48
-void http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX]); /* peer, text */
+/* The client's address as text: the peer's, or what a trusted proxy says (http.trusted_proxies). */
+void http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX]);
+/*
+ * Does the client speak https?  TLS ends here, or a trusted proxy says so: the last element
+ * of X-Forwarded-Proto.
+ */
+bool http_is_secure(const struct http_req *r);
+/*
+ * Does the request come from a page of this server (RFC 6454, 5: same scheme, host and port)
+ * or of an origin that http.origins names?  false also where there is no Origin, and
+ * "*" names nobody: this is for what acts with the rights of a cookie.
+ */
+bool http_origin_allowed(const struct http_req *r);
+/*
+ * The value of a cookie of the request (RFC 6265, 4.2), the first of that name; over https of
+ * __Host-<name>, which no other host can have set (6265bis, 4.1.3.2).  false: there is none, it
+ * is empty, or it does not fit.
+ */
+#define HTTP_COOKIE_PREFIX "__Host-"
+bool http_cookie(const struct http_req *r, const char *name, char *dst, size_t size);
 const char *http_request_id(const struct http_req *r); /* for logs and problem+json */
 
 /*

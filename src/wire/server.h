@@ -65,6 +65,8 @@ struct wire_app {
 	/* Bare Engine.IO, for tests; eio_path NULL: none. */
 	const char *eio_path;
 	const struct eio_handler *eio;
+	/* The cookie whose value becomes the sio_credential() of a session; NULL: none. */
+	const char *cookie;
 	/* Requests whose path begins with rest_prefix ("/v1/"), body complete. */
 	const char *rest_prefix;
 	void (*request)(void *arg, struct http_req *r);

@@ -376,57 +376,10 @@ on_message(void *arg, const char *data, size_t len, bool binary)
 
 /* ---- connections ---- */
 
-void
-sio_connect_timeout_stop(struct sio_conn *c)
-{
-	if (!c->connect_timeout)
-		return;
-	ev_timer_stop(loop_ev(), c->connect_timeout);
-	free(c->connect_timeout);
-	c->connect_timeout = NULL;
-}
-
-static void
-connect_timeout(struct ev_loop *l, ev_timer *t, int revents)
-{
-	struct sio_conn *c = t->data;
-
-	(void)l, (void)revents;
-	if (c->session)
-		eio_close(c->session, "forced close", 0);
-}
-
-struct sio_conn *
-sio_conn_new(struct sio_server *srv, struct eio_session *session)
-{
-	struct sio_conn *c = xcalloc(1, sizeof(*c));
-
-	c->server = srv;
-	c->session = session;
-	c->connect_timeout = xcalloc(1, sizeof(*c->connect_timeout));
-	ev_timer_init(
-	    c->connect_timeout, connect_timeout, (double)srv->connect_timeout / 1000.0, 0);
-	c->connect_timeout->data = c;
-	ev_timer_start(loop_ev(), c->connect_timeout);
-	return c;
-}
-
-void
-sio_conn_free(struct sio_conn *c)
-{
-	struct left_namespace *l, *tmp;
-
-	sio_connect_timeout_stop(c);
-	DL_FOREACH_SAFE (c->left, l, tmp)
-		free(l);
-	sio_assembly_free(&c->assembly);
-	free(c);
-}
-
 static void *
-on_open(void *arg, struct eio_session *session)
+on_open(void *arg, struct eio_session *session, const char *credential)
 {
-	return sio_conn_new(arg, session);
+	return sio_conn_new(arg, session, credential);
 }
 
 static void
@@ -489,6 +442,14 @@ sio_namespace(const struct sio_socket *s)
 	return s->nsp;
 }
 
+const char *
+sio_credential(const struct sio_socket *s)
+{
+	const char *text = s->conn->credential;
+
+	return text && *text ? text : NULL;
+}
+
 void
 sio_set_user(struct sio_socket *s, void *user)
 {
@@ -510,7 +471,7 @@ sio_accept(struct sio_socket *s)
 	if (s->state != SOCKET_JOINING)
 		return;
 	s->state = SOCKET_JOINED;
-	sio_connect_timeout_stop(s->conn);
+	sio_conn_joined(s->conn);
 	n = snprintf(json, sizeof(json), "{\"sid\":\"%s\"}", s->id);
 	send_json(s->conn, SIO_CONNECT, s->nsp, json, (size_t)n);
 	sio_idle(s);

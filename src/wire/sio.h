@@ -86,6 +86,12 @@ struct sio_app {
 const char *sio_id(const struct sio_socket *s);        /* the public socket id */
 const char *sio_namespace(const struct sio_socket *s); /* "/" or "/chat" */
 
+/*
+ * For connect(): the value of wire_app.cookie in the request that opened the session, if
+ * its origin may use the cookie; else NULL.  Forgotten when the first namespace is joined.
+ */
+const char *sio_credential(const struct sio_socket *s);
+
 void sio_set_user(struct sio_socket *s, void *user); /* the application's own pointer */
 void *sio_user(const struct sio_socket *s);
 

@@ -57,7 +57,9 @@ struct sio_conn {
 	struct sio_socket *sockets;
 	struct left_namespace *left;
 	struct sio_assembly *assembly;
-	ev_timer *connect_timeout; /* until the first namespace is joined */
+	/* Until the first namespace is joined: */
+	ev_timer *connect_timeout;
+	char *credential; /* may be NULL */
 	unsigned int arriving;     /* sockets */
 };
 
@@ -69,10 +71,12 @@ struct sio_server {
 	uint64_t errors;
 };
 
-/* sio.c */
-struct sio_conn *sio_conn_new(struct sio_server *srv, struct eio_session *session);
+/* sio_conn.c */
+struct sio_conn *sio_conn_new(
+    struct sio_server *srv, struct eio_session *session, const char *credential);
 void sio_conn_free(struct sio_conn *c);
-void sio_connect_timeout_stop(struct sio_conn *c);
+void sio_conn_joined(struct sio_conn *c); /* a first namespace is */
+/* sio.c */
 void sio_remember_left(struct sio_conn *c, const char *nsp);
 struct sio_socket *sio_socket_new(struct sio_conn *c, const char *nsp);
 void sio_socket_drop(struct sio_socket *s); /* without a word to the application */

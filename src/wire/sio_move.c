@@ -6,8 +6,8 @@
  * State: u32 count of sockets, each: str nsp, str id, i64 next_ack, u32 count of answers
  * that are due (each i64 id, i64 value), bytes of the application; then u8 whether a
  * binary packet waits for attachments: bytes of its text, u32 count, each bytes; then u8
- * whether a first namespace is still to be joined, u32 count of namespaces left a moment
- * ago, each str.
+ * whether a first namespace is still to be joined, str credential ("": none), u32 count of
+ * namespaces left a moment ago, each str.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +77,7 @@ sio_leave(void *arg, struct buf *b)
 		pack_socket(b, s);
 	pack_assembly(b, c->assembly);
 	pack_u8(b, c->connect_timeout != NULL);
+	pack_str(b, c->credential ? c->credential : "");
 	DL_COUNT(c->left, l, count);
 	pack_u32(b, count);
 	DL_FOREACH (c->left, l)
@@ -115,10 +116,12 @@ unpack_rest(struct unpack *u, struct sio_conn *c)
 {
 	bool joining = unpack_u8(u) != 0;
 	char nsp[SIO_NAME_MAX + 1];
-	uint32_t count = unpack_u32(u);
+	uint32_t count;
 
+	c->credential = unpack_str(u);
 	if (!joining)
-		sio_connect_timeout_stop(c);
+		sio_conn_joined(c);
+	count = unpack_u32(u);
 	while (count-- && unpack_ok(u)) {
 		unpack_strn(u, nsp, sizeof(nsp));
 		if (unpack_ok(u))
@@ -162,7 +165,7 @@ void *
 sio_arrive(void *arg, struct eio_session *session, const void *state, size_t len)
 {
 	struct sio_server *srv = arg;
-	struct sio_conn *c = sio_conn_new(srv, session);
+	struct sio_conn *c = sio_conn_new(srv, session, NULL);
 	struct arrival *arrivals;
 	struct unpack u;
 	uint32_t count, n = 0;

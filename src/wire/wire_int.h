@@ -143,7 +143,7 @@ void conn_want_write(struct conn *c);
 int conn_read_ws(struct conn *c, uint8_t *data, size_t len);
 void conn_resume_reading(struct conn *c);
 void conn_write_interim(struct conn *c, const char *text); /* before the answer */
-void conn_address(const struct conn *c, char dst[ADDRESS_TEXT]);
+void address_text(const struct in6_addr *a, char dst[ADDRESS_TEXT]);
 /* A WebSocket handshake that another worker decides. */
 void conn_wait_for_decision(struct conn *c);
 /* The handshake is accepted: 101, and frames from now on. */
@@ -192,6 +192,11 @@ void *http_user(const struct http_req *r);
 /* ---- origin.c ---- */
 
 bool origin_allowed(const struct wire *w, const struct http_req *r);
+/* As http_origin_allowed(). */
+bool origin_trusted(const struct wire *w, const struct http_req *r, bool secure);
+/* A value of a Cookie header, which may be NULL: the first of prefix and name, as http_cookie(). */
+bool cookie_value(
+    const char *header, const char *prefix, const char *name, char *dst, size_t size);
 /* Appends the CORS header lines of an answer to r. */
 void origin_put_headers(struct buf *b, const struct wire *w, const struct http_req *r);
 /* Answers a preflight; false: r is none, or its origin is not allowed. */

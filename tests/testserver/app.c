@@ -485,7 +485,7 @@ const struct sio_app app_sio = {
 /* ---- bare Engine.IO: an echo ---- */
 
 static void *
-echo_open(void *arg, struct eio_session *s)
+echo_open(void *arg, struct eio_session *s, const char *credential)
 {
 	(void)arg;
 	return s;

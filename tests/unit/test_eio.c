@@ -53,7 +53,7 @@ transport_close(void *conn, int code, bool now)
 }
 
 static void *
-opened(void *arg, struct eio_session *s)
+opened(void *arg, struct eio_session *s, const char *credential)
 {
 	return arg;
 }
@@ -123,7 +123,7 @@ start(struct peer *p)
 	uint8_t bytes[512];
 
 	p->opened_ms = clock_mono_ms();
-	p->s = eio_open(e, &transport, p, false);
+	p->s = eio_open(e, &transport, p, false, NULL);
 	assert_true(take(p, bytes, sizeof(bytes)) > 0); /* OPEN */
 	return e;
 }
@@ -137,7 +137,7 @@ the_first_packet(void **state)
 	struct eio_server *e = eio_server_new(&opts, &handler, &p), *none;
 	char bytes[512] = {0}, want[256];
 
-	p.s = eio_open(e, &transport, &p, false);
+	p.s = eio_open(e, &transport, &p, false, NULL);
 	assert_true(p.flushes > 0);
 	assert_true(take(&p, bytes, sizeof(bytes)) > 4);
 	snprintf(want, sizeof(want),

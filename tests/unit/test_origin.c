@@ -37,7 +37,7 @@ catch_reply(struct http_req *r, int status, const char *type, const char *header
 
 /* fields: lines of the head; Host is chat.example. */
 static struct http_req *
-request(const char *method, const char *fields)
+request_with(const char *host, const char *method, const char *fields)
 {
 	const struct head_limits limits = {1000, 4000, 20};
 	struct head_fault fault;
@@ -45,21 +45,33 @@ request(const char *method, const char *fields)
 	char text[600];
 	long n;
 
-	snprintf(text, sizeof(text), "%s /socket.io/ HTTP/1.1\r\nHost: chat.example:8080\r\n%s\r\n",
-	    method, fields);
+	snprintf(text, sizeof(text), "%s /socket.io/ HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, host,
+	    fields);
 	n = http_head_parse(text, strlen(text), &limits, &h, &fault);
 	assert_true(n > 0);
 	return http_req_new(NULL, &h, text, (size_t)n);
 }
 
 static struct http_req *
-request_from(const char *method, const char *origin)
+request(const char *method, const char *fields)
+{
+	return request_with("chat.example:8080", method, fields);
+}
+
+static struct http_req *
+request_to(const char *host, const char *method, const char *origin)
 {
 	char line[200] = "";
 
 	if (origin)
 		snprintf(line, sizeof(line), "Origin: %s\r\n", origin);
-	return request(method, line);
+	return request_with(host, method, line);
+}
+
+static struct http_req *
+request_from(const char *method, const char *origin)
+{
+	return request_to("chat.example:8080", method, origin);
 }
 
 static void
@@ -194,6 +206,90 @@ a_preflight_names_methods_and_reflects_the_headers(void **state)
 	http_req_free(r);
 }
 
+/* Who may act with the rights of a cookie: scheme, host and port count, a star does not. */
+static void
+only_known_pages_use_cookies(void **state)
+{
+	static const struct {
+		const char *origins, *host, *origin;
+		bool secure, trusted;
+	} cases[] = {
+	    {"", "chat.example:8080", NULL, false, false},
+	    {"", "chat.example:8080", "http://chat.example:8080", false, true},
+	    {"", "chat.example:8080", "HTTP://CHAT.example:8080", false, true},
+	    {"", "chat.example:8080", "https://chat.example:8080", false, false},
+	    {"", "chat.example:8080", "http://chat.example:8080", true, false},
+	    {"", "chat.example:8080", "http://chat.example", false, false},
+	    {"", "chat.example:8080", "http://chat.example:80801", false, false},
+	    {"", "chat.example:8080", "http://chat.example:808", false, false},
+	    {"", "chat.example:8080", "http://xchat.example:8080", false, false},
+	    {"", "chat.example:8080", "http://chat.example:8080.evil", false, false},
+	    {"", "chat.example:8080", "chat.example:8080", false, false},
+	    {"", "chat.example:8080", "null", false, false},
+	    {"", "chat.example:8080", "", false, false},
+	    {"", "chat.example", "https://chat.example", true, true},
+	    {"", "chat.example:443", "https://chat.example", true, true},
+	    {"", "chat.example", "https://chat.example:443", true, true},
+	    {"", "chat.example:80", "http://chat.example", false, true},
+	    {"", "chat.example:80", "https://chat.example", true, false},
+	    {"", "chat.example:443", "http://chat.example", false, false},
+	    {"*", "chat.example", "https://evil.example", true, false},
+	    {"*", "chat.example", "*", true, false},
+	    {"null", "chat.example", "null", true, false},
+	    {"https://a.example *", "chat.example", "https://a.example", true, true},
+	    {"https://a.example", "chat.example", "http://a.example", true, false},
+	    {NULL, "chat.example", "https://evil.example", true, false},
+	    {NULL, "chat.example", "https://chat.example", true, true},
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct wire w = {.origins = (char *)cases[i].origins};
+		struct http_req *r = request_to(cases[i].host, "POST", cases[i].origin);
+
+		if (origin_trusted(&w, r, cases[i].secure) != cases[i].trusted)
+			fail_msg("%zu: %s at %s", i, cases[i].origin, cases[i].host);
+		http_req_free(r);
+	}
+}
+
+static void
+cookies_are_found_by_their_whole_name(void **state)
+{
+	static const struct {
+		const char *header, *prefix, *value; /* NULL: none */
+	} cases[] = {
+	    {NULL, "", NULL},
+	    {"", "", NULL},
+	    {"sid=abc", "", "abc"},
+	    {"a=b; sid=abc; c=d", "", "abc"},
+	    {"a=b;sid=abc;c=d", "", "abc"},
+	    {"sid=abc ; c=d", "", "abc"},
+	    {"sid=first; sid=second", "", "first"},
+	    {"xsid=abc; sid2=abc; sid", "", NULL},
+	    {"a=sid=abc", "", NULL},
+	    {"sid=", "", NULL},
+	    {"sid=; sid=second", "", NULL},
+	    {"SID=abc", "", NULL},
+	    {"sid=a=b", "", "a=b"},
+	    {"sid=1234567", "", "1234567"},
+	    {"sid=12345678", "", NULL}, /* does not fit */
+	    {"sid=abc", "__Host-", NULL},
+	    {"sid=abc; __Host-sid=safe", "__Host-", "safe"},
+	    {"__Host-sid=safe", "", NULL},
+	};
+	char value[8];
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		bool found =
+		    cookie_value(cases[i].header, cases[i].prefix, "sid", value, sizeof(value));
+
+		if (found != (cases[i].value != NULL))
+			fail_msg("%s", cases[i].header);
+		if (found)
+			assert_string_equal(value, cases[i].value);
+	}
+}
+
 int
 main(void)
 {
@@ -201,6 +297,8 @@ main(void)
 	    cmocka_unit_test(allowed),
 	    cmocka_unit_test(headers),
 	    cmocka_unit_test(preflights),
+	    cmocka_unit_test(only_known_pages_use_cookies),
+	    cmocka_unit_test(cookies_are_found_by_their_whole_name),
 	    cmocka_unit_test(a_preflight_names_methods_and_reflects_the_headers),
 	};
 
