@@ -14,8 +14,6 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
-#define COOKIE "palaver_refresh"
-
 enum route_flags {
 	NEEDS_LOGIN = 1,
 	TAKES_BODY = 2,
@@ -122,28 +120,22 @@ api_if_match(struct api_call *call, uint64_t *version_r)
 }
 
 static void
-put_cookie(struct buf *headers, const struct chat_result *res)
-{
-	buf_printf(headers,
-	    "Set-Cookie: " COOKIE "=%s; Path=/v1/auth; HttpOnly; SameSite=Lax; Max-Age=%lld\r\n",
-	    res->refresh_token, (long long)(res->refresh_ttl / 1000));
-}
-
-static void
 reply_problem(struct api_call *call, const struct chat_result *res)
 {
 	int64_t retry = problem_retry_after(res);
-	char retry_header[48] = "";
-	struct buf json;
+	struct buf headers, json;
 
+	buf_init(&headers);
 	if (retry)
-		snprintf(
-		    retry_header, sizeof(retry_header), "Retry-After: %lld\r\n", (long long)retry);
+		buf_printf(&headers, "Retry-After: %lld\r\n", (long long)retry);
+	if (call->cookies && (res->err == ERR_UNAUTHORIZED || res->err == ERR_TOKEN_REUSED))
+		api_clear_cookies(&headers, call->req);
 	buf_init(&json);
 	problem_json(&json, res, http_request_id(call->req));
-	http_reply(call->req, error_status(res->err), "application/problem+json", retry_header,
-	    json.data, json.len);
+	http_reply(call->req, error_status(res->err), "application/problem+json",
+	    buf_cstr(&headers), json.data, json.len);
 	buf_fini(&json);
+	buf_fini(&headers);
 }
 
 static void
@@ -153,17 +145,14 @@ reply_success(struct api_call *call, const struct chat_result *res)
 	struct buf headers;
 
 	buf_init(&headers);
-	if (res->refresh_token)
-		put_cookie(&headers, res);
+	if (call->cookies)
+		api_put_cookies(&headers, call->req, res);
 	if (res->version) {
 		etag(tag, res->version);
 		buf_printf(&headers, "ETag: %s\r\nCache-Control: private, no-cache\r\n", tag);
 	}
-	if (call->logs_out) {
-		struct chat_result cleared = {.refresh_token = ""};
-
-		put_cookie(&headers, &cleared);
-	}
+	if (call->logs_out)
+		api_clear_cookies(&headers, call->req);
 	if (call->no_content) {
 		http_reply(call->req, 204, NULL, buf_cstr(&headers), NULL, 0);
 	} else if (*tag && client_has(call->req, tag)) {
@@ -264,16 +253,6 @@ find_route(struct api_call *call, int *err_r)
 	return NULL;
 }
 
-static int
-check_login(struct api_call *call)
-{
-	const char *h = http_header(call->req, "authorization");
-
-	if (!h || strncasecmp(h, "Bearer ", 7) != 0)
-		return ERR_UNAUTHORIZED;
-	return chat_identify(call->api->chat, h + 7, &call->who);
-}
-
 static bool
 takes_body(const struct api_call *call, const struct route *route)
 {
@@ -318,7 +297,7 @@ api_request(void *arg, struct http_req *r)
 		api_fail(call, err, NULL, NULL);
 		return;
 	}
-	err = route->flags & NEEDS_LOGIN ? check_login(call) : 0;
+	err = route->flags & NEEDS_LOGIN ? api_check_login(call) : 0;
 	if (!err && takes_body(call, route))
 		err = read_body(call, &why);
 	if (err) {

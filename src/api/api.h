@@ -14,6 +14,7 @@
 #include "wire/sio.h"
 
 #define API_PREFIX "/v1/"
+#define API_COOKIE "palaver_access" /* wire_app.cookie: an access token */
 
 struct api;
 

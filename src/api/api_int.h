@@ -28,6 +28,7 @@ struct api_call {
 	char params[API_PARAMS][ID_MAX]; /* {id} of the path */
 	bool no_content;  /* success is 204 */
 	bool logs_out;    /* success takes the cookies away */
+	bool cookies;     /* the tokens of the answer go into cookies, not into its body */
 };
 
 /* A chat_done: answers the request and frees the call.  Every handler ends in it, once. */
@@ -45,6 +46,24 @@ bool api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit
  * is taken, not a list.  false: the call was answered, the tag is none that we give.
  */
 bool api_if_match(struct api_call *call, uint64_t *version_r);
+
+/* ---- identity.c ---- */
+
+/*
+ * Who it is, for REST and sockets: by the token that the client's code gave or, if it gave none,
+ * by the cookie, which the caller found good for this request.  Both may be NULL.  0 or
+ * ERR_UNAUTHORIZED.
+ */
+int api_identify(
+    struct api *api, const char *token, const char *cookie, struct chat_identity *who);
+/* Fills in call->who.  0, ERR_UNAUTHORIZED or ERR_CSRF. */
+int api_check_login(struct api_call *call);
+/* For what acts by a cookie, or sets one.  0 or ERR_CSRF. */
+int api_check_csrf(const struct http_req *r);
+bool api_refresh_cookie(const struct api_call *call, char *dst, size_t size);
+/* Append header lines. */
+void api_put_cookies(struct buf *headers, const struct http_req *r, const struct chat_result *res);
+void api_clear_cookies(struct buf *headers, const struct http_req *r); /* if there may be any */
 
 /* Shared by REST and sockets: the body of sync to entries.  0 or ERR_INVALID_FIELD. */
 int api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,

@@ -7,33 +7,7 @@
 
 #include "api/api_int.h"
 
-#define COOKIE     "palaver_refresh="
-#define COOKIE_MAX 128
-
-/* The refresh token of the Cookie header (RFC 6265, 4.2); false: none. */
-static bool
-refresh_cookie(const struct api_call *call, char dst[COOKIE_MAX])
-{
-	const char *p = http_header(call->req, "cookie");
-
-	while (p && *p) {
-		size_t len;
-
-		p += strspn(p, "; ");
-		len = strcspn(p, ";");
-		if (strncmp(p, COOKIE, sizeof(COOKIE) - 1) == 0) {
-			p += sizeof(COOKIE) - 1;
-			len -= sizeof(COOKIE) - 1;
-			if (!len || len >= COOKIE_MAX)
-				return false;
-			memcpy(dst, p, len);
-			dst[len] = '\0';
-			return true;
-		}
-		p += len;
-	}
-	return false;
-}
+#define TOKEN_MAX 128 /* of a refresh token */
 
 /* address is the memory of from->address. */
 static void
@@ -44,14 +18,14 @@ read_origin(struct api_call *call, struct chat_origin *from, char address[HTTP_A
 	from->agent = http_header(call->req, "user-agent");
 }
 
-/* Adds the tokens to the answer. */
+/* Adds the tokens to the answer; in cookies no script can read them. */
 static void
 login_done(void *arg, const struct chat_result *res)
 {
 	struct chat_result with = *res;
 	struct buf json;
 
-	if (res->err) {
+	if (res->err || ((struct api_call *)arg)->cookies) {
 		api_done(arg, res);
 		return;
 	}
@@ -68,21 +42,41 @@ login_done(void *arg, const struct chat_result *res)
 	buf_fini(&json);
 }
 
-/* The refresh token of the body, or else of the cookie. */
+/* The refresh token of the body, or else of the cookie; false: the call was answered. */
 static bool
-given_token(struct api_call *call, char token[COOKIE_MAX])
+given_token(struct api_call *call, char token[TOKEN_MAX])
 {
 	const char *pointer, *reason, *text = NULL;
 	const struct field fields[] = {{"refresh_token", FIELD_STR, false, &text}};
+	int err = ERR_UNAUTHORIZED;
 
 	if (fields_read(call->body, fields, 1, &pointer, &reason)) {
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 		return false;
 	}
-	if (text ? str_copy(token, COOKIE_MAX, text) : refresh_cookie(call, token))
-		return true;
-	api_fail(call, ERR_UNAUTHORIZED, NULL, NULL);
-	return false;
+	if (text) {
+		err = str_copy(token, TOKEN_MAX, text) ? 0 : ERR_UNAUTHORIZED;
+	} else if (api_refresh_cookie(call, token, TOKEN_MAX)) {
+		err = api_check_csrf(call->req);
+		call->cookies = !err;
+	}
+	if (err)
+		api_fail(call, err, NULL, NULL);
+	return !err;
+}
+
+/*
+ * Who asks for cookies proves that no other site's page does: it could log its visitor in to
+ * an account of its own.  false: the call was answered.
+ */
+static bool
+may_have_cookies(struct api_call *call)
+{
+	int err = call->cookies ? api_check_csrf(call->req) : 0;
+
+	if (err)
+		api_fail(call, err, NULL, NULL);
+	return !err;
 }
 
 void
@@ -97,12 +91,13 @@ api_post_signup(struct api_call *call)
 	    {"password", FIELD_STR, true, &in.password},
 	    {"name", FIELD_STR, false, &in.name},
 	    {"invitation", FIELD_STR, false, &in.invitation},
+	    {"cookies", FIELD_BOOL, false, &call->cookies},
 	};
 
 	read_origin(call, &from, address);
-	if (fields_read(call->body, fields, 4, &pointer, &reason))
+	if (fields_read(call->body, fields, 5, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	else if (may_have_cookies(call))
 		chat_signup(call->api->chat, &in, login_done, call);
 }
 
@@ -115,19 +110,20 @@ api_post_login(struct api_call *call)
 	const struct field fields[] = {
 	    {"username", FIELD_STR, true, &username},
 	    {"password", FIELD_STR, true, &password},
+	    {"cookies", FIELD_BOOL, false, &call->cookies},
 	};
 
 	read_origin(call, &from, address);
-	if (fields_read(call->body, fields, 2, &pointer, &reason))
+	if (fields_read(call->body, fields, 3, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	else if (may_have_cookies(call))
 		chat_login(call->api->chat, username, password, &from, login_done, call);
 }
 
 void
 api_post_refresh(struct api_call *call)
 {
-	char token[COOKIE_MAX], address[HTTP_ADDRESS_MAX];
+	char token[TOKEN_MAX], address[HTTP_ADDRESS_MAX];
 	struct chat_origin from;
 
 	read_origin(call, &from, address);
@@ -138,7 +134,7 @@ api_post_refresh(struct api_call *call)
 void
 api_post_logout(struct api_call *call)
 {
-	char token[COOKIE_MAX];
+	char token[TOKEN_MAX];
 
 	if (given_token(call, token))
 		chat_logout(call->api->chat, token, api_done, call);

@@ -236,17 +236,27 @@ peer_ready(void *peer, int err)
 
 static const struct peer_ops peer_ops = {peer_send, peer_ready};
 
+/* The token that the client's code gave, or else the cookie of the session's first request. */
+static int
+identify(struct api *api, struct sio_socket *s, struct json_object *auth, struct chat_identity *who)
+{
+	struct json_object *given = NULL;
+
+	if (json_object_object_get_ex(auth, "token", &given) && given &&
+	    !json_object_is_type(given, json_type_string))
+		return ERR_UNAUTHORIZED;
+	return api_identify(
+	    api, given ? json_object_get_string(given) : NULL, sio_credential(s), who);
+}
+
 static void
 on_connect(void *arg, struct sio_socket *s, struct json_object *auth)
 {
 	struct api *api = arg;
 	struct chat_identity who;
-	const char *token = NULL;
 	struct api_socket *as;
-	int err = ERR_UNAUTHORIZED;
+	int err = identify(api, s, auth, &who);
 
-	if (json_get_str(auth, "token", &token) && token)
-		err = chat_identify(api->chat, token, &who);
 	if (err) {
 		sio_set_user(s, NULL);
 		refuse(s, err);

@@ -156,8 +156,10 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 {
 	const struct conf *c = w->child->conf;
 	char *path = xasprintf("%s/palaver.db", c->state_dir);
-	struct wire_app app = {
-	    .sio = api_sio_app, .rest_prefix = API_PREFIX, .request = api_request};
+	struct wire_app app = {.sio = api_sio_app,
+	    .cookie = API_COOKIE,
+	    .rest_prefix = API_PREFIX,
+	    .request = api_request};
 	struct chat_opts chat_opts;
 	struct wire_opts wire_opts;
 	int err = store_sqlite.prepare(path);

@@ -3,7 +3,7 @@ import assert from "node:assert";
 import path from "node:path";
 import test from "node:test";
 import { chromium } from "playwright-core";
-import { build, Server } from "./lib/server.mjs";
+import { build, Server, until } from "./lib/server.mjs";
 
 const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
 
@@ -61,6 +61,11 @@ test("two people sign up, talk, reload and find everything", { timeout: 120000 }
   await hears(bob, "line 59");
   assert.equal(await ann.locator("#messages li", { hasText: "sending" }).count(), 0);
 
+  for (const page of [ann, bob]) { // no script can read who is logged in here
+    const cookies = await page.context().cookies();
+    assert.deepEqual(cookies.map((c) => [c.name, c.httpOnly, c.sameSite]).sort(), [["palaver_access", true, "Lax"], ["palaver_refresh", true, "Lax"]]);
+    assert.equal(await page.evaluate(() => document.cookie + localStorage.length + sessionStorage.length), "00");
+  }
   for (const [page, other] of [[ann, "bob"], [bob, "ann"]]) {
     await page.reload();
     await page.getByRole("button", { name: other }).click();
@@ -137,4 +142,31 @@ test("a group: everybody hears everybody, and a wrong name is explained", { time
     for (const other of pages) await hears(other, text);
   }
   for (const page of pages) assert.deepEqual(await texts(page), ["from page 0", "from page 1", "from page 2"]);
+});
+
+test("a login goes on when its access token has expired, and ends by logging out", { timeout: 60000 }, async (t) => {
+  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 1s }" }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const errors = [];
+  const page = await person(browser, server, "ann", errors);
+  await person(browser, server, "bob", errors);
+  const expired = () => until("the browser has dropped the access token", async () => !(await page.context().cookies()).some((c) => c.name === "palaver_access"));
+  await expired();
+  await page.getByLabel("New conversation with").fill("bob");
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("heading", { name: "bob" }).waitFor();
+  await expired();
+  await page.reload();
+  await page.locator("#me").getByText("ann").waitFor();
+  await page.getByRole("button", { name: "bob" }).click();
+  await say(page, "still here");
+  await hears(page, "still here");
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByRole("button", { name: "Log in" }).waitFor();
+  assert.deepEqual(await page.context().cookies(), []);
+  assert.deepEqual(errors, []);
 });

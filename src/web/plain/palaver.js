@@ -4,7 +4,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const state = { user: null, token: null, socket: null, conversations: new Map(), current: null, syncing: false, again: false };
+const state = { user: null, socket: null, conversations: new Map(), current: null, syncing: false, again: false };
 const typingTimers = new Map();
 
 // ---- talking to the server ----
@@ -17,23 +17,37 @@ class Problem extends Error {
   }
 }
 
+// The tokens are in cookies, where no script can read them.  What cookies do, another site's
+// page could make the browser do as well: so a header shows that it is this page.
 async function rest(method, path, body, retried) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (state.token) headers.Authorization = `Bearer ${state.token}`;
+  if (method !== "GET") headers["X-Palaver-CSRF"] = "1";
   const r = await fetch(`/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const answer = r.status === 204 ? null : await r.json();
   if (r.ok) return answer;
-  if (r.status === 401 && state.token && !retried && (await refresh())) return rest(method, path, body, true);
+  if (answer.code === "unauthorized" && state.user && !retried && (await refresh())) return rest(method, path, body, true);
   throw new Problem(answer);
 }
 
-async function refresh() {
-  const r = await fetch("/v1/auth/refresh", { method: "POST" });
+/** New cookies for old ones.  A refresh token is good once, so the tabs of a browser take turns. */
+function refresh() {
+  const name = "palaver-refresh";
+  return navigator.locks ? navigator.locks.request(name, refreshNow) : refreshNow(); // only https has locks
+}
+
+async function refreshNow() {
+  const r = await fetch("/v1/auth/refresh", { method: "POST", headers: { "X-Palaver-CSRF": "1" } });
   if (!r.ok) return false;
-  const answer = await r.json();
-  state.user = answer.user;
-  state.token = answer.access_token;
+  state.user = (await r.json()).user;
+  return true;
+}
+
+/** Is somebody logged in here? */
+async function recognized() {
+  const r = await fetch("/v1/users/me");
+  if (!r.ok) return refresh();
+  state.user = await r.json();
   return true;
 }
 
@@ -52,9 +66,8 @@ async function enter(kind) {
   $("door-error").textContent = "";
   if (!$("door-form").reportValidity()) return;
   try {
-    const answer = await rest("POST", `/auth/${kind}`, { username: $("username").value.trim(), password: $("password").value });
+    const answer = await rest("POST", `/auth/${kind}`, { username: $("username").value.trim(), password: $("password").value, cookies: true });
     state.user = answer.user;
-    state.token = answer.access_token;
     $("password").value = "";
     await begin();
   } catch (e) {
@@ -79,7 +92,7 @@ async function begin() {
 
 async function leave() {
   state.socket?.close();
-  await fetch("/v1/auth/logout", { method: "POST" }).catch(() => null);
+  await rest("POST", "/auth/logout").catch(() => null);
   location.reload();
 }
 
@@ -234,7 +247,7 @@ async function sync() {
 }
 
 function connect() {
-  state.socket = io({ auth: (give) => give({ token: state.token }) });
+  state.socket = io();
   state.socket.on("connect", async () => {
     $("connection").textContent = "";
     await loadConversations().catch(() => null);
@@ -407,4 +420,4 @@ $("text").addEventListener("input", () => setTyping($("text").value !== ""));
 $("older").addEventListener("click", () => loadEarlier().catch(() => null));
 $("back").addEventListener("click", () => $("app").classList.remove("open"));
 
-refresh().then((known) => (known ? begin() : showDoor()), showDoor);
+recognized().then((known) => (known ? begin() : showDoor()), showDoor);

@@ -30,7 +30,7 @@ export async function restRetry(base, method, path, options, until = Date.now() 
 export async function signup(base, username) {
   const r = await restRetry(base, "POST", "/v1/auth/signup", { body: { username, password: "correct horse" } });
   if (r.status !== 201) throw new Error(`signup of ${username}: ${r.status} ${JSON.stringify(r.body)}`);
-  return { id: r.body.user.id, username, token: r.body.access_token, cookie: r.headers.get("set-cookie").split(";")[0] };
+  return { id: r.body.user.id, username, token: r.body.access_token, refresh: r.body.refresh_token };
 }
 
 export async function makeConversation(base, token, body) {
