@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { io } from "socket.io-client";
-import { Recorder, events, openapi, operations } from "./lib/contract.mjs";
+import { Recorder, documented, events, openapi, operations } from "./lib/contract.mjs";
 import { rest } from "./lib/client.mjs";
 import { Server, until } from "./lib/server.mjs";
 
@@ -19,7 +19,7 @@ let server;
 async function person(name) {
   const r = await rest(server.base, "POST", "/v1/auth/signup", { body: { username: name, password: PASSWORD } });
   assert.equal(r.status, 201, JSON.stringify(r.body));
-  const p = { name, id: r.body.user.id, token: r.body.access_token, cookie: r.headers.get("set-cookie")?.split(";")[0] };
+  const p = { name, id: r.body.user.id, token: r.body.access_token, refresh: r.body.refresh_token };
   p.ask = (method, path, body) => rest(server.base, method, path, { token: p.token, body });
   people[name] = p;
   return p;
@@ -68,17 +68,43 @@ test("server", async () => {
   refused(await rest(server.base, "DELETE", "/v1/health"), 405, "method_not_allowed");
 });
 
-test("logging in and out", async () => {
-  const { ann } = people, login = { username: "Ann", password: PASSWORD };
-  refused(await rest(server.base, "POST", "/v1/auth/signup", { body: { ...login } }), 409, "username_taken");
-  refused(await rest(server.base, "POST", "/v1/auth/signup", { body: { username: "!", password: PASSWORD } }), 422, "invalid_field");
-  refused(await rest(server.base, "POST", "/v1/auth/signup"), 400, "bad_request");
-  refused(await rest(server.base, "POST", "/v1/auth/login", { body: { ...login, password: "wrong horse" } }), 401, "bad_credentials");
-  refused(await rest(server.base, "POST", "/v1/auth/login", { body: { username: "ann" } }), 422, "invalid_field");
-  ok(await rest(server.base, "POST", "/v1/auth/login", { body: login }));
-  ok(await rest(server.base, "POST", "/v1/auth/refresh", { cookie: ann.cookie }));
-  ok(await rest(server.base, "POST", "/v1/auth/logout", { cookie: ann.cookie }), 204);
-  refused(await rest(server.base, "POST", "/v1/auth/refresh", { cookie: ann.cookie }), 401, "unauthorized");
+test("logging in and out: a program", async () => {
+  const { ann } = people, login = { username: "Ann", password: PASSWORD }, ask = (what, body) => rest(server.base, "POST", `/v1/auth/${what}`, { body });
+  refused(await ask("signup", login), 409, "username_taken");
+  refused(await ask("signup", { username: "!", password: PASSWORD }), 422, "invalid_field");
+  refused(await ask("signup"), 400, "bad_request");
+  refused(await ask("login", { ...login, password: "wrong horse" }), 401, "bad_credentials");
+  refused(await ask("login", { username: "ann" }), 422, "invalid_field");
+  ok(await ask("login", login));
+  const { refresh_token = ann.refresh } = ok(await ask("refresh", { refresh_token: ann.refresh }));
+  refused(await ask("refresh", { refresh_token: 1 }), 422, "invalid_field");
+  refused(await ask("refresh", { refresh_token: "none" }), 401, "unauthorized");
+  refused(await ask("refresh"), 401, "unauthorized");
+  refused(await ask("logout", { refresh_token: 1 }), 422, "invalid_field");
+  refused(await ask("logout"), 401, "unauthorized");
+  ok(await ask("logout", { refresh_token }), 204);
+  refused(await ask("refresh", { refresh_token }), 401, "unauthorized");
+});
+
+test("logging in and out: a browser", async () => {
+  const login = { username: "bob", password: PASSWORD, cookies: true };
+  const ask = (what, body, headers) =>
+    fetch(`${server.base}/v1/auth/${what}`, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: body && JSON.stringify(body) });
+  const page = { origin: server.base, "x-palaver-csrf": "1" };
+  const first = await ask("login", login, page);
+  assert.equal(first.status, 200);
+  const jar = new Map(), keep = (r) => r.headers.getSetCookie().forEach((c) => jar.set(...c.split(";")[0].split("=")));
+  const cookie = () => [...jar].map(([k, v]) => `${k}=${v}`).join("; ");
+  keep(first);
+  assert.equal((await ask("signup", { ...login, username: "browser" }, page)).status, 201);
+  for (const [what, body] of [["signup", login], ["login", login], ["refresh"], ["logout"]])
+    assert.equal((await ask(what, body, { cookie: cookie() })).status, 403, what);
+  const next = await ask("refresh", undefined, { ...page, cookie: cookie() });
+  assert.equal(next.status, 200);
+  keep(next);
+  const gone = { ...page, cookie: cookie() };
+  assert.equal((await ask("logout", undefined, gone)).status, 204);
+  assert.equal((await ask("refresh", undefined, gone)).status, 401);
 });
 
 test("users", async () => {
@@ -165,24 +191,31 @@ test("socket: sending, sync, typing", async () => {
   no(await ann.socket.say("no.such.event", {}), "unknown_event");
 });
 
-test("refused: whoever has no login", async () => {
-  const ids = { id: people.group, user: people.bob.id, emoji: "x" };
+test("refused: whoever has no login, and a cookie alone", async () => {
+  const ids = { id: people.group, user: people.bob.id, emoji: "x" }, cookie = `palaver_access=${people.ann.token}`;
   for (const op of operations.filter((o) => (o.doc.security ?? openapi.security).length && !o.path.startsWith("/v1/auth/"))) {
     const path = op.path.replace(/\{(\w+)\}/g, (_, name) => ids[name]);
     refused(await rest(server.base, op.method, path), 401, "unauthorized");
+    if (op.method !== "GET") refused(await rest(server.base, op.method, path, { cookie }), 403, "csrf");
   }
-  refused(await rest(server.base, "POST", "/v1/auth/refresh"), 401, "unauthorized");
-  refused(await rest(server.base, "POST", "/v1/auth/logout"), 401, "unauthorized");
 });
 
-test("refused: signing up where it is closed", async () => {
-  server.options.conf = 'accounts { signup = "closed" }';
-  await server.writeConf();
-  assert.equal(server.ctl(["reload"]).status, 0);
-  await until("signing up is closed", async () => {
-    const r = await rest(server.base, "POST", "/v1/auth/signup", { body: { username: `late${randomUUID().slice(0, 8)}`, password: PASSWORD } });
-    return r.body.code === "signup_closed";
-  });
+test("refused: an account that the administrator has locked", async () => {
+  await person("emil");
+  assert.equal(server.ctl(["user", "lock", "emil"]).status, 0);
+  refused(await rest(server.base, "POST", "/v1/auth/login", { body: { username: "emil", password: PASSWORD } }), 403, "user_locked");
+});
+
+test("refused: signing up where it is closed, or for the invited", async () => {
+  for (const [mode, code] of [["invite", "invitation_invalid"], ["closed", "signup_closed"]]) {
+    server.options.conf = `accounts { signup = "${mode}" }`;
+    await server.writeConf();
+    assert.equal(server.ctl(["reload"]).status, 0);
+    await until(`signing up is ${mode}`, async () => {
+      const body = { username: `late${randomUUID().slice(0, 8)}`, password: PASSWORD, invitation: "none" };
+      return (await rest(server.base, "POST", "/v1/auth/signup", { body })).body.code === code;
+    });
+  }
 });
 
 test("sync.required: the hub has lost all windows", async () => {
@@ -200,6 +233,9 @@ test("sync.required: the hub has lost all windows", async () => {
 
 /** Documented and not to be seen here: "GET /v1/x 503" or an event -> why. */
 const ELSEWHERE = {
+  "POST /v1/auth/refresh 401 token_reused": "no rule makes it yet",
+  "POST /v1/auth/logout 401 token_reused": "no rule makes it yet",
+  "POST /v1/conversations/{id}/messages 409 conversation_archived": "no rule makes it yet",
   "message.updated": "no rule makes it yet",
   "message.deleted": "no rule makes it yet",
   "reaction.added": "no rule makes it yet",
@@ -213,9 +249,10 @@ test("everything was as documented", () => assert.deepEqual(recorder.faults, [])
 
 test("every documented answer of every route was seen", () => {
   const missing = operations.flatMap((o) =>
-    Object.keys(o.doc.responses)
-      .filter((s) => s !== "default" && !recorder.statuses.get(o.name)?.has(Number(s)) && !ELSEWHERE[`${o.name} ${s}`])
-      .map((s) => `${o.name} ${s}`),
+    documented(o)
+      .filter((s) => !recorder.statuses.get(o.name)?.has(s))
+      .map((s) => `${o.name} ${s}`)
+      .filter((row) => !ELSEWHERE[row]),
   );
   assert.deepEqual(missing, []);
 });

@@ -68,6 +68,15 @@ export function operation(method, pathname) {
   return all.sort((a, b) => a.path.split("{").length - b.path.split("{").length)[0];
 }
 
+/** What an operation may answer, as Recorder.statuses has it: with each code of its problems. */
+export function documented(op) {
+  return Object.entries(op.doc.responses).filter(([status]) => status !== "default").flatMap(([status, r]) => {
+    const doc = r.$ref ? lookup(r.$ref) : r;
+    const codes = doc.content?.["application/problem+json"]?.schema.properties?.code.enum;
+    return codes ? codes.filter((c) => errors.get(c).status === Number(status)).map((c) => `${status} ${c}`) : [status];
+  });
+}
+
 /** The rows that tests/api-table prints: {route: [..], takes: [..], event: [..], error: [..]}. */
 export function serverTable() {
   const rows = { route: [], takes: [], event: [], error: [] };
@@ -152,7 +161,8 @@ function requestFaults(op, text) {
 
 /**
  * Checks all traffic of this process with a server: install() puts it around fetch, attach()
- * around a socket.  `faults` lists what was wrong; `statuses` has what each operation answered,
+ * around a socket.  `faults` lists what was wrong; `statuses` has what each operation answered
+ * ("200", and of errors also "404 not_found"),
  * `asked` what each client event was answered ("data" or a code), `told` the events of the server.
  */
 export class Recorder {
@@ -185,7 +195,8 @@ export class Recorder {
 
   rest(method, pathname, sent, answer, text) {
     const op = operation(method, pathname), where = `${method} ${pathname} ${answer.status}`;
-    if (op) this.note(this.statuses, op.name, answer.status);
+    if (op) this.note(this.statuses, op.name, `${answer.status}`);
+    if (op && answer.status >= 400) this.note(this.statuses, op.name, `${answer.status} ${JSON.parse(text).code}`);
     this.fault(where, answerFaults(method, pathname, answer.status, answer.headers, text));
     if (answer.status < 300) this.fault(`${where}, request`, requestFaults(op, sent));
   }
