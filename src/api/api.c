@@ -46,6 +46,7 @@ static const struct route {
     {HTTP_POST, "/v1/conversations/{id}/members", api_post_members, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/conversations/{id}/messages", api_get_messages, NEEDS_LOGIN},
     {HTTP_POST, "/v1/conversations/{id}/messages", api_post_messages, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_GET, "/v1/presence", api_get_presence, NEEDS_LOGIN},
     {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY},
 };
 #define ROUTES (sizeof(routes) / sizeof(*routes))

@@ -86,6 +86,8 @@ void api_get_conversations(struct api_call *call);
 void api_post_conversations(struct api_call *call);
 void api_get_conversation(struct api_call *call);
 void api_post_members(struct api_call *call);
+/* presence.c */
+void api_get_presence(struct api_call *call);
 /* messages.c */
 void api_get_messages(struct api_call *call);
 void api_post_messages(struct api_call *call);

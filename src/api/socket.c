@@ -152,6 +152,41 @@ typing_set(struct socket_call *call, struct json_object *body)
 		call_done(call, &ok);
 }
 
+static void
+presence_set(struct socket_call *call, struct json_object *body)
+{
+	struct api_socket *as = call->socket;
+	struct chat_result ok = {.json = "{}", .json_len = 2};
+	const char *pointer, *reason, *status;
+	const struct field fields[] = {{"status", FIELD_STR, true, &status}};
+
+	if (fields_read(body, fields, 1, &pointer, &reason))
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+	else if (chat_presence_set(as->api->chat, as->client, status))
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, "/status", "invalid");
+	else
+		call_done(call, &ok);
+}
+
+static void
+presence_get(struct socket_call *call, struct json_object *body)
+{
+	struct api_socket *as = call->socket;
+	const char *pointer, *reason, **users;
+	struct json_object *ids = NULL;
+	const struct field fields[] = {{"user_ids", FIELD_STRS, true, &ids}};
+	size_t count;
+
+	if (fields_read(body, fields, 1, &pointer, &reason)) {
+		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	users = fields_strings(ids, &count);
+	chat_presence_get(
+	    as->api->chat, client_user(as->client), users, count, "/user_ids", call_done, call);
+	free(users);
+}
+
 static const struct socket_event {
 	const char *name;
 	void (*handler)(struct socket_call *call, struct json_object *body);
@@ -159,6 +194,8 @@ static const struct socket_event {
     {"message.send", message_send},
     {"sync", sync},
     {"typing.set", typing_set},
+    {"presence.set", presence_set},
+    {"presence.get", presence_get},
 };
 #define EVENTS (sizeof(events) / sizeof(*events))
 

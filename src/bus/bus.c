@@ -50,12 +50,6 @@ bus_unsubscribe(struct bus *b, const char *conversation)
 }
 
 void
-bus_user_online(struct bus *b, const char *user, bool online)
-{
-	b->ops->user_online(b, user, online);
-}
-
-void
 bus_cast(
     struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len)
 {
@@ -100,4 +94,31 @@ bus_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], si
 {
 	assert(count <= BUS_ABOUT_IDS);
 	return b->ops->about(b, conversation, ids, count, cb, arg);
+}
+
+void
+bus_cast_many(struct bus *b, const char (*conversations)[ID_MAX], size_t count, const char *sender,
+    const char *payload, size_t len)
+{
+	b->ops->cast_many(b, conversations, count, sender, payload, len);
+}
+
+void
+bus_presence_set(struct bus *b, const char *user, enum presence p)
+{
+	b->ops->presence_set(b, user, p);
+}
+
+void
+bus_presence_told(struct bus *b, const char *user, enum presence p)
+{
+	b->ops->presence_told(b, user, p);
+}
+
+int
+bus_presence_get(
+    struct bus *b, const char (*users)[ID_MAX], size_t count, bus_presence_cb cb, void *arg)
+{
+	assert(count <= BUS_USERS_MAX);
+	return b->ops->presence_get(b, users, count, cb, arg);
 }

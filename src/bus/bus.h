@@ -26,6 +26,9 @@
 
 struct bus;
 
+/* In the order of what is better.  OFFLINE: no client anywhere. */
+enum presence { PRESENCE_OFFLINE, PRESENCE_AWAY, PRESENCE_ONLINE };
+
 struct bus_submit_result {
 	/*
 	 * 0: numbered and published, or done before (duplicate).
@@ -57,6 +60,8 @@ typedef void (*bus_window_cb)(void *arg, const struct bus_window *w);
 
 /* err: 0, ERR_UNKNOWN_OUTCOME.  count: after adding; left_ms: until the window ends. */
 typedef void (*bus_count_cb)(void *arg, int err, uint64_t count, int64_t left_ms);
+/* err: 0, ERR_UNKNOWN_OUTCOME; states in the order of the question, borrowed. */
+typedef void (*bus_presence_cb)(void *arg, int err, const enum presence *states, size_t count);
 /* err: 0, ERR_NOT_FOUND, ERR_UNKNOWN_OUTCOME; ev is borrowed, NULL on an error. */
 typedef void (*bus_find_cb)(void *arg, int err, struct event *ev);
 
@@ -82,6 +87,16 @@ struct bus_handler {
 	 * while the bus was down is lost.
 	 */
 	void (*peer)(void *arg, unsigned int slot, bool up);
+	/* A bus_cast_many by sender; this process subscribed to at least one of them. */
+	void (*cast_many)(void *arg, const char (*conversations)[ID_MAX], size_t count,
+	    const char *sender, const char *payload, size_t len);
+	/*
+	 * The state of a user has changed, and this process is the one that tells those who
+	 * share a conversation; then it calls bus_presence_told.  If the state changes again
+	 * before that, it comes again, later.  left_ms: when the last client went (wall clock),
+	 * of OFFLINE.
+	 */
+	void (*presence)(void *arg, const char *user, enum presence p, int64_t left_ms);
 	/* What a worker, maybe this one, announced to all; those of one worker come in order. */
 	void (*announced)(void *arg, const void *payload, size_t len);
 };
@@ -94,7 +109,6 @@ struct bus_ops {
 	    size_t limit, bus_window_cb cb, void *arg);
 	int (*subscribe)(struct bus *b, const char *conversation, bus_subscribe_cb cb, void *arg);
 	void (*unsubscribe)(struct bus *b, const char *conversation);
-	void (*user_online)(struct bus *b, const char *user, bool online);
 	void (*cast)(struct bus *b, const char *conversation, const char *sender,
 	    const char *payload, size_t len);
 	int (*archived)(struct bus *b, struct event *const *events, size_t count);
@@ -105,6 +119,12 @@ struct bus_ops {
 	int (*find)(struct bus *b, const char *event_id, bus_find_cb cb, void *arg);
 	int (*about)(struct bus *b, const char *conversation, const char (*ids)[ID_MAX],
 	    size_t count, bus_window_cb cb, void *arg);
+	void (*cast_many)(struct bus *b, const char (*conversations)[ID_MAX], size_t count,
+	    const char *sender, const char *payload, size_t len);
+	void (*presence_set)(struct bus *b, const char *user, enum presence p);
+	void (*presence_told)(struct bus *b, const char *user, enum presence p);
+	int (*presence_get)(struct bus *b, const char (*users)[ID_MAX], size_t count,
+	    bus_presence_cb cb, void *arg);
 };
 
 /* The implementations embed this as their first member. */
@@ -123,7 +143,7 @@ bool bus_is_up(const struct bus *b);
  * returns the first result; else the next seq, into the window, published to
  * every process that subscribed to the conversation, and, for
  * conversation.created and member.joined, to every process where a user named
- * in data.members[].user_id is online.  The submitter gets event() as well, if it
+ * in data.members[].user_id has clients.  The submitter gets event() as well, if it
  * subscribed; before or after the callback.
  * ev is borrowed and not numbered; it may be freed after the call.
  */
@@ -138,11 +158,15 @@ int bus_window(struct bus *b, const char *conversation, uint64_t after, uint64_t
 
 int bus_subscribe(struct bus *b, const char *conversation, bus_subscribe_cb cb, void *arg);
 void bus_unsubscribe(struct bus *b, const char *conversation);
-/* Registers or removes this process as one where the user has a client. */
-void bus_user_online(struct bus *b, const char *user, bool online);
 /* Ephemeral: to every subscribed process, no number, no retry, lost while down. */
 void bus_cast(
     struct bus *b, const char *conversation, const char *sender, const char *payload, size_t len);
+/*
+ * The same to whoever subscribed to at least one of these conversations, once to each
+ * process: for what is to reach a client once, however many of them it is in.
+ */
+void bus_cast_many(struct bus *b, const char (*conversations)[ID_MAX], size_t count,
+    const char *sender, const char *payload, size_t len);
 /* By the archiver: these are in the store, durably; the window may be trimmed. */
 int bus_archived(struct bus *b, struct event *const *events, size_t count);
 
@@ -182,5 +206,21 @@ int bus_find(struct bus *b, const char *event_id, bus_find_cb cb, void *arg);
  */
 int bus_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size_t count,
     bus_window_cb cb, void *arg);
+
+/*
+ * Presence.  Each process says what its own clients make of a user: the best state of
+ * them, OFFLINE when none is left; after state(up) it says so again of all.  The state of
+ * the user is the best of all processes; each change of it is told by one process that the
+ * bus chooses (presence()).  What is better is told at once.  Offline is told after conf
+ * presence.offline_delay without any client anywhere, also when it was a process that died
+ * or the hub: this too keeps what was told.  A client that is at another process within
+ * that time changes nothing.
+ */
+void bus_presence_set(struct bus *b, const char *user, enum presence p);
+void bus_presence_told(struct bus *b, const char *user, enum presence p);
+/* What was told of these users (count <= BUS_USERS_MAX). */
+#define BUS_USERS_MAX 100
+int bus_presence_get(struct bus *b, const char (*users)[ID_MAX], size_t count,
+    bus_presence_cb cb, void *arg);
 
 #endif

@@ -14,7 +14,7 @@ enum hub_msg {
 	HUB_WINDOW,      /* id; str conversation, u64 after, u64 before, u32 limit */
 	HUB_SUBSCRIBE,   /* id; str conversation */
 	HUB_UNSUBSCRIBE, /* str conversation */
-	HUB_USER,        /* str user, u8 online */
+	HUB_PRESENCE,    /* str user, u8 enum presence: of the sender's clients */
 	HUB_CAST,        /* str conversation, str sender, bytes payload */
 	HUB_ARCHIVED,    /* u32 count, count x (str conversation, u64 seq) */
 	HUB_TELL,        /* id: slot of the worker it is for; the rest is between the two */
@@ -22,6 +22,9 @@ enum hub_msg {
 	HUB_COUNT,       /* id; str key, u64 add, i64 window_ms */
 	HUB_FIND,        /* id; str event id */
 	HUB_ABOUT,       /* id; str conversation, u32 count, count x str message id */
+	HUB_CAST_MANY,   /* u32 count, count x str conversation, str sender, bytes payload */
+	HUB_PRESENCE_TOLD, /* str user, u8 enum presence: as HUB_PRESENCE_CHANGED said */
+	HUB_PRESENCE_GET,  /* id; u32 count, count x str user */
 	/* from the hub */
 	HUB_SUBMIT_RESULT = 64, /* id; i64 err, u8 duplicate, event if err is 0 */
 	HUB_WINDOW_RESULT,      /* id; u64 head, u64 floor, u32 abouts, u8 more, u32 count,
@@ -33,7 +36,10 @@ enum hub_msg {
 	HUB_PEER,               /* id: slot; u8 there */
 	HUB_ANNOUNCED,          /* as HUB_ANNOUNCE */
 	HUB_COUNT_RESULT,       /* id; u64 count, i64 left_ms */
-	HUB_FIND_RESULT         /* id; u8 found, event if it was */
+	HUB_FIND_RESULT,        /* id; u8 found, event if it was */
+	HUB_CASTED_MANY,        /* as HUB_CAST_MANY */
+	HUB_PRESENCE_CHANGED,   /* str user, u8 enum presence, i64 wall ms when the last client went */
+	HUB_PRESENCE_RESULT     /* id; u32 count, count x u8 enum presence */
 };
 
 #endif

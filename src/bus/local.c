@@ -10,35 +10,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
-#include "bus/hub_proto.h"
-#include "lib/imsg.h"
+#include "bus/local_int.h"
 #include "lib/log.h"
 #include "model/error.h"
-
-#define PENDING_MAX 100000
-
-struct pending {
-	uint32_t id;
-	enum hub_msg request;
-	union {
-		bus_submit_cb submit;
-		bus_window_cb window;
-		bus_subscribe_cb subscribe;
-		bus_count_cb count;
-		bus_find_cb find;
-	} cb;
-	void *arg;
-	UT_hash_handle hh;
-};
-
-struct bus_local {
-	struct bus bus;
-	struct imsg_chan *chan;
-	struct pending *pending;
-	uint32_t last_id;
-};
 
 /* ---- answers ---- */
 
@@ -56,6 +31,8 @@ fail(const struct pending *p, int err)
 		p->cb.subscribe(p->arg, err, 0);
 	else if (p->request == HUB_COUNT)
 		p->cb.count(p->arg, err, 0, 0);
+	else if (p->request == HUB_PRESENCE_GET)
+		p->cb.presence(p->arg, err, NULL, 0);
 	else
 		p->cb.find(p->arg, err, NULL);
 }
@@ -122,6 +99,20 @@ find_result(const struct pending *p, struct unpack *u)
 	event_unref(&ev);
 }
 
+static void
+presence_result(const struct pending *p, struct unpack *u)
+{
+	enum presence states[BUS_USERS_MAX];
+	uint32_t count = unpack_u32(u);
+
+	for (uint32_t i = 0; i < count && i < BUS_USERS_MAX; i++)
+		states[i] = unpack_u8(u);
+	if (unpack_end(u))
+		p->cb.presence(p->arg, 0, states, count);
+	else
+		fail(p, ERR_INTERNAL);
+}
+
 static bool
 answers(uint16_t type, enum hub_msg request)
 {
@@ -136,6 +127,8 @@ answers(uint16_t type, enum hub_msg request)
 		return request == HUB_COUNT;
 	case HUB_FIND_RESULT:
 		return request == HUB_FIND;
+	case HUB_PRESENCE_RESULT:
+		return request == HUB_PRESENCE_GET;
 	default:
 		return false;
 	}
@@ -164,6 +157,8 @@ on_answer(struct bus_local *b, const struct imsg *m)
 		p->cb.subscribe(p->arg, 0, unpack_u64(&u));
 	else if (m->type == HUB_COUNT_RESULT)
 		count_result(p, &u);
+	else if (m->type == HUB_PRESENCE_RESULT)
+		presence_result(p, &u);
 	else
 		find_result(p, &u);
 	free(p);
@@ -201,6 +196,44 @@ on_cast(struct bus_local *b, const struct imsg *m)
 }
 
 static void
+on_cast_many(struct bus_local *b, const struct imsg *m)
+{
+	char(*conversations)[ID_MAX], sender[ID_MAX];
+	const char *payload;
+	struct unpack u;
+	uint32_t count;
+	size_t len, n = 0;
+
+	unpack_init(&u, m->data, m->len);
+	count = unpack_u32(&u);
+	conversations = xcalloc(u.left / sizeof(count) + 1, sizeof(*conversations));
+	while (n < count && unpack_ok(&u))
+		unpack_strn(&u, conversations[n++], ID_MAX);
+	unpack_strn(&u, sender, sizeof(sender));
+	payload = unpack_bytes(&u, &len);
+	if (unpack_end(&u) && b->bus.handler.cast_many)
+		b->bus.handler.cast_many(
+		    b->bus.arg, (const char(*)[ID_MAX])conversations, n, sender, payload, len);
+	free(conversations);
+}
+
+static void
+on_presence(struct bus_local *b, const struct imsg *m)
+{
+	char user[ID_MAX];
+	struct unpack u;
+	int64_t left_ms;
+	uint8_t state;
+
+	unpack_init(&u, m->data, m->len);
+	unpack_strn(&u, user, sizeof(user));
+	state = unpack_u8(&u);
+	left_ms = unpack_i64(&u);
+	if (unpack_end(&u) && b->bus.handler.presence)
+		b->bus.handler.presence(b->bus.arg, user, state, left_ms);
+}
+
+static void
 on_peer(struct bus_local *b, const struct imsg *m)
 {
 	struct unpack u;
@@ -219,18 +252,33 @@ on_message(void *arg, struct imsg *m)
 {
 	struct bus_local *b = arg;
 
-	if (m->type == HUB_EVENT)
+	switch (m->type) {
+	case HUB_EVENT:
 		on_event(b, m);
-	else if (m->type == HUB_CASTED)
+		break;
+	case HUB_CASTED:
 		on_cast(b, m);
-	else if (m->type == HUB_PEER)
+		break;
+	case HUB_CASTED_MANY:
+		on_cast_many(b, m);
+		break;
+	case HUB_PEER:
 		on_peer(b, m);
-	else if (m->type == HUB_TOLD && b->bus.handler.told)
-		b->bus.handler.told(b->bus.arg, m->id, m->data, m->len);
-	else if (m->type == HUB_ANNOUNCED && b->bus.handler.announced)
-		b->bus.handler.announced(b->bus.arg, m->data, m->len);
-	else
+		break;
+	case HUB_PRESENCE_CHANGED:
+		on_presence(b, m);
+		break;
+	case HUB_TOLD:
+		if (b->bus.handler.told)
+			b->bus.handler.told(b->bus.arg, m->id, m->data, m->len);
+		break;
+	case HUB_ANNOUNCED:
+		if (b->bus.handler.announced)
+			b->bus.handler.announced(b->bus.arg, m->data, m->len);
+		break;
+	default:
 		on_answer(b, m);
+	}
 }
 
 static int
@@ -277,202 +325,10 @@ bus_local_set_fd(struct bus *bus, int fd)
 	b->bus.handler.state(b->bus.arg, true);
 }
 
-/* ---- calls ---- */
+/* ---- life ---- */
 
-static int
-request(struct bus_local *b, enum hub_msg type, const struct buf *payload, struct pending *from)
-{
-	struct pending *p;
-
-	if (!b->chan)
-		return ERR_UNAVAILABLE;
-	if (HASH_COUNT(b->pending) >= PENDING_MAX)
-		return ERR_OVERLOADED;
-	p = xcalloc(1, sizeof(*p));
-	*p = *from;
-	p->request = type;
-	p->id = ++b->last_id;
-	HASH_ADD(hh, b->pending, id, sizeof(p->id), p);
-	imsg_send_buf(b->chan, (uint16_t)type, p->id, payload);
-	return 0;
-}
-
-static int
-local_submit(struct bus *bus, const struct event *ev, bus_submit_cb cb, void *arg)
-{
-	struct pending p = {.cb.submit = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	event_pack(&b, ev);
-	err = request((struct bus_local *)bus, HUB_SUBMIT, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static int
-local_window(struct bus *bus, const char *conversation, uint64_t after, uint64_t before,
-    size_t limit, bus_window_cb cb, void *arg)
-{
-	struct pending p = {.cb.window = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	pack_str(&b, conversation);
-	pack_u64(&b, after);
-	pack_u64(&b, before);
-	pack_u32(&b, (uint32_t)limit);
-	err = request((struct bus_local *)bus, HUB_WINDOW, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static int
-local_subscribe(struct bus *bus, const char *conversation, bus_subscribe_cb cb, void *arg)
-{
-	struct pending p = {.cb.subscribe = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	pack_str(&b, conversation);
-	err = request((struct bus_local *)bus, HUB_SUBSCRIBE, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static void
-tell(struct bus *bus, enum hub_msg type, struct buf *payload)
-{
-	struct bus_local *b = (struct bus_local *)bus;
-
-	if (b->chan)
-		imsg_send_buf(b->chan, (uint16_t)type, 0, payload);
-	buf_fini(payload);
-}
-
-static void
-local_unsubscribe(struct bus *bus, const char *conversation)
-{
-	struct buf b;
-
-	buf_init(&b);
-	pack_str(&b, conversation);
-	tell(bus, HUB_UNSUBSCRIBE, &b);
-}
-
-static void
-local_user_online(struct bus *bus, const char *user, bool online)
-{
-	struct buf b;
-
-	buf_init(&b);
-	pack_str(&b, user);
-	pack_u8(&b, online);
-	tell(bus, HUB_USER, &b);
-}
-
-static void
-local_cast(
-    struct bus *bus, const char *conversation, const char *sender, const char *payload, size_t len)
-{
-	struct buf b;
-
-	buf_init(&b);
-	pack_str(&b, conversation);
-	pack_str(&b, sender);
-	pack_bytes(&b, payload, len);
-	tell(bus, HUB_CAST, &b);
-}
-
-static int
-local_archived(struct bus *bus, struct event *const *events, size_t count)
-{
-	struct buf b;
-
-	if (!((struct bus_local *)bus)->chan)
-		return ERR_UNAVAILABLE; /* the hub will offer them again */
-	buf_init(&b);
-	pack_u32(&b, (uint32_t)count);
-	for (size_t i = 0; i < count; i++) {
-		pack_str(&b, events[i]->conversation);
-		pack_u64(&b, events[i]->seq);
-	}
-	tell(bus, HUB_ARCHIVED, &b);
-	return 0;
-}
-
-static void
-local_tell(struct bus *bus, unsigned int slot, const void *data, size_t len)
-{
-	struct bus_local *b = (struct bus_local *)bus;
-
-	if (b->chan)
-		imsg_send(b->chan, HUB_TELL, slot, -1, data, len);
-}
-
-static void
-local_announce(struct bus *bus, const void *payload, size_t len)
-{
-	struct bus_local *b = (struct bus_local *)bus;
-
-	if (b->chan)
-		imsg_send(b->chan, HUB_ANNOUNCE, 0, -1, payload, len);
-}
-
-static int
-local_count(
-    struct bus *bus, const char *key, uint64_t add, int64_t window_ms, bus_count_cb cb, void *arg)
-{
-	struct pending p = {.cb.count = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	pack_str(&b, key);
-	pack_u64(&b, add);
-	pack_i64(&b, window_ms);
-	err = request((struct bus_local *)bus, HUB_COUNT, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static int
-local_find(struct bus *bus, const char *event_id, bus_find_cb cb, void *arg)
-{
-	struct pending p = {.cb.find = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	pack_str(&b, event_id);
-	err = request((struct bus_local *)bus, HUB_FIND, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static int
-local_about(struct bus *bus, const char *conversation, const char (*ids)[ID_MAX], size_t count,
-    bus_window_cb cb, void *arg)
-{
-	struct pending p = {.cb.window = cb, .arg = arg};
-	struct buf b;
-	int err;
-
-	buf_init(&b);
-	pack_str(&b, conversation);
-	pack_u32(&b, (uint32_t)count);
-	for (size_t i = 0; i < count; i++)
-		pack_str(&b, ids[i]);
-	err = request((struct bus_local *)bus, HUB_ABOUT, &b, &p);
-	buf_fini(&b);
-	return err;
-}
-
-static void
-local_close(struct bus *bus)
+void
+bus_local_close(struct bus *bus)
 {
 	struct bus_local *b = (struct bus_local *)bus;
 	struct pending *p, *tmp;
@@ -485,29 +341,12 @@ local_close(struct bus *bus)
 	free(b);
 }
 
-static const struct bus_ops local_ops = {
-    .name = "local",
-    .close = local_close,
-    .submit = local_submit,
-    .window = local_window,
-    .subscribe = local_subscribe,
-    .unsubscribe = local_unsubscribe,
-    .user_online = local_user_online,
-    .cast = local_cast,
-    .archived = local_archived,
-    .tell = local_tell,
-    .announce = local_announce,
-    .count = local_count,
-    .find = local_find,
-    .about = local_about,
-};
-
 struct bus *
 bus_local_new(const struct bus_handler *h, void *arg)
 {
 	struct bus_local *b = xcalloc(1, sizeof(*b));
 
-	b->bus.ops = &local_ops;
+	b->bus.ops = &bus_local_ops;
 	b->bus.handler = *h;
 	b->bus.arg = arg;
 	return &b->bus;

@@ -16,10 +16,42 @@ on_event(void *arg, struct event *ev)
 	room_event(arg, ev);
 }
 
+static const cast_fn cast_fns[CAST_KINDS] = {
+    [CAST_TYPING] = typing_cast,
+};
+
 static void
 on_cast(void *arg, const char *conversation, const char *sender, const char *payload, size_t len)
 {
-	room_cast(arg, conversation, sender, payload, len);
+	struct unpack u;
+	uint8_t kind;
+
+	unpack_init(&u, payload, len);
+	kind = unpack_u8(&u);
+	if (unpack_ok(&u) && kind < CAST_KINDS && cast_fns[kind])
+		cast_fns[kind](arg, conversation, sender, &u);
+	else
+		log_warn("chat.unknown_cast", "kind=%u len=%zu", kind, len);
+}
+
+/* A kind and what belongs to it, as bytes. */
+static void
+pack_kind(struct buf *b, uint8_t kind, const struct buf *payload)
+{
+	buf_init(b);
+	pack_u8(b, kind);
+	buf_append(b, payload->data, payload->len);
+}
+
+void
+chat_cast(struct chat *c, const char *conversation, const char *sender, enum cast_kind kind,
+    const struct buf *payload)
+{
+	struct buf b;
+
+	pack_kind(&b, (uint8_t)kind, payload);
+	bus_cast(c->bus, conversation, sender, (const char *)b.data, b.len);
+	buf_fini(&b);
 }
 
 /* After a reconnect the bus knows nothing of this worker: say everything again. */
@@ -27,14 +59,12 @@ static void
 on_state(void *arg, bool up)
 {
 	struct chat *c = arg;
-	struct chat_user *u, *tmp;
 
 	log_info(up ? "bus.up" : "bus.down", "users=%u rooms=%llu", HASH_COUNT(c->users),
 	    (unsigned long long)c->stats.rooms);
 	if (!up)
 		return;
-	HASH_ITER (hh, c->users, u, tmp)
-		bus_user_online(c->bus, u->id, true);
+	presence_bus_up(c);
 	room_resubscribe_all(c);
 	send_bus_up(c);
 }
@@ -61,15 +91,30 @@ chat_announce(struct chat *c, enum announcement kind, const struct buf *payload)
 {
 	struct buf b;
 
-	buf_init(&b);
-	pack_u8(&b, (uint8_t)kind);
-	buf_append(&b, payload->data, payload->len);
+	pack_kind(&b, (uint8_t)kind, payload);
 	bus_announce(c->bus, b.data, b.len);
 	buf_fini(&b);
 }
 
-const struct bus_handler chat_bus_handler = {
-    .event = on_event, .cast = on_cast, .state = on_state, .announced = on_announced};
+static void
+on_cast_many(void *arg, const char (*conversations)[ID_MAX], size_t count, const char *sender,
+    const char *payload, size_t len)
+{
+	presence_told(arg, conversations, count, sender, payload, len);
+}
+
+static void
+on_presence(void *arg, const char *user, enum presence p, int64_t left_ms)
+{
+	presence_changed(arg, user, p, left_ms);
+}
+
+const struct bus_handler chat_bus_handler = {.event = on_event,
+    .cast = on_cast,
+    .state = on_state,
+    .announced = on_announced,
+    .cast_many = on_cast_many,
+    .presence = on_presence};
 
 struct chat *
 chat_new(const struct chat_opts *opts, struct store *store, struct journal_writer *journal)
@@ -83,6 +128,7 @@ chat_new(const struct chat_opts *opts, struct store *store, struct journal_write
 	c->store = store;
 	c->journal = journal;
 	c->passwords = password_pool_new(opts->hash_queue);
+	c->teller = presence_new(c);
 	return c;
 }
 
@@ -116,6 +162,7 @@ chat_free(struct chat **cp)
 	password_pool_free(&c->passwords);
 	send_free_all(c);
 	room_free_all(c);
+	presence_free(&c->teller);
 	free(c->key);
 	free(c);
 }

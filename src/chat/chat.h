@@ -37,6 +37,7 @@ enum chat_signup_mode { SIGNUP_CLOSED, SIGNUP_OPEN, SIGNUP_INVITE };
 
 struct chat_opts {
 	size_t max_text;
+	size_t presence_members; /* of channels that are told of presence, at most */
 	int64_t rate, burst; /* messages a second of one client; at once */
 	enum chat_signup_mode signup;
 	int64_t access_ttl, refresh_ttl; /* ms */
@@ -211,5 +212,19 @@ void chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *e
 
 /* Ephemeral; the client must be a member.  0, ERR_NOT_FOUND. */
 int chat_typing(struct chat *c, struct client *client, const char *conversation, bool typing);
+
+/* ---- presence (presence.c) ---- */
+
+#define CHAT_PRESENCE_MAX 100 /* users in one question */
+
+/* The state of one device: "online" or "away"; 0, ERR_INVALID_FIELD. */
+int chat_presence_set(struct chat *c, struct client *client, const char *status);
+/*
+ * {"items":[{"user_id","status","last_seen_at"}]}: of these users those who share a
+ * conversation with the asker; last_seen_at of who is offline, else null.  pointer: what an
+ * error of the list is said of.
+ */
+void chat_presence_get(struct chat *c, const char *user, const char *const *users, size_t count,
+    const char *pointer, chat_done done, void *arg);
 
 #endif

@@ -35,6 +35,7 @@ struct attachment {
 
 struct chat_user {
 	char id[ID_MAX];
+	enum presence presence; /* what the bus was told */
 	struct client *clients;
 	UT_hash_handle hh;
 };
@@ -50,12 +51,15 @@ struct client {
 	bool arrived; /* from another worker: a room delivers as soon as it is not behind */
 	struct store_req *loading; /* its arg is cleared when the client goes first */
 	struct loop_task refused;
+	enum presence presence; /* as its device says; never offline */
+	uint64_t mark; /* of the last room_send_once that it was sent */
 	double tokens;             /* rate limit: messages it may send now */
 	int64_t tokens_at;         /* monotonic ms */
 	struct client *prev, *next; /* of the user */
 };
 
 struct send_op;
+struct teller;
 
 struct chat {
 	struct chat_opts opts;
@@ -66,6 +70,8 @@ struct chat {
 	struct password_pool *passwords;
 	struct chat_user *users;
 	struct room *rooms;
+	struct teller *teller;
+	uint64_t send_mark;
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
 	size_t send_count;
@@ -82,7 +88,18 @@ enum announcement { ANNOUNCEMENT_KINDS = 1 /* kinds begin at 1; keep this the la
 /* u: what follows the kind; bad if it was cut.  Also in the worker that announced it. */
 typedef void (*announced_fn)(struct chat *c, struct unpack *u);
 
+/*
+ * What is cast in a conversation (bus_cast) has the same form, with kinds of its own.
+ * sender: the user who caused it.
+ */
+enum cast_kind { CAST_TYPING = 1, CAST_KINDS /* keep this the last */ };
+typedef void (*cast_fn)(struct chat *c, const char *conversation, const char *sender,
+    struct unpack *u);
+
 /* chat.c */
+/* To every worker with members of the conversation, this one too. */
+void chat_cast(struct chat *c, const char *conversation, const char *sender, enum cast_kind kind,
+    const struct buf *payload);
 /* To every worker, this one too; lost where the bus is down (see bus_announce). */
 void chat_announce(struct chat *c, enum announcement kind, const struct buf *payload);
 /* Submits req; where the store takes no more its done() runs with the error at once. */
@@ -108,10 +125,24 @@ void room_tell_sync_required(struct attachment *a);
 void room_detach(struct attachment *a);
 bool room_is_at(struct chat *c, const char *conversation, uint64_t seq);
 void room_event(struct chat *c, struct event *ev);
-void room_cast(struct chat *c, const char *conversation, const char *sender, const char *payload,
-    size_t len);
+/* To each client in these rooms once; not to those of the user `except`. */
+void room_send_once(struct chat *c, const char (*conversations)[ID_MAX], size_t count,
+    const char *name, const char *json, size_t len, const char *except);
 void room_resubscribe_all(struct chat *c);
 void room_free_all(struct chat *c);
+
+/* presence.c */
+struct teller *presence_new(struct chat *c);
+void presence_free(struct teller **t);
+void presence_update(struct chat *c, struct chat_user *u); /* its clients have changed */
+void presence_bus_up(struct chat *c);
+/* Handlers of the bus: this worker is to tell others; others told something. */
+void presence_changed(struct chat *c, const char *user, enum presence state, int64_t left_ms);
+void presence_told(struct chat *c, const char (*conversations)[ID_MAX], size_t count,
+    const char *user, const char *json, size_t len);
+
+/* typing.c */
+void typing_cast(struct chat *c, const char *conversation, const char *sender, struct unpack *u);
 
 /* send.c */
 /* Takes an event of the server's own making through the pipeline; done may be NULL. */

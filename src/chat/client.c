@@ -38,7 +38,6 @@ user_get(struct chat *c, const char *id)
 	u = xcalloc(1, sizeof(*u));
 	str_copy(u->id, sizeof(u->id), id);
 	HASH_ADD_STR(c->users, id, u);
-	bus_user_online(c->bus, id, true);
 	return u;
 }
 
@@ -97,7 +96,8 @@ refused(void *arg)
 }
 
 static struct client *
-client_new(struct chat *c, const char *user, const struct peer_ops *ops, void *peer)
+client_new(struct chat *c, const char *user, enum presence presence, const struct peer_ops *ops,
+    void *peer)
 {
 	struct client *cl = xcalloc(1, sizeof(*cl));
 
@@ -107,7 +107,9 @@ client_new(struct chat *c, const char *user, const struct peer_ops *ops, void *p
 	cl->tokens = (double)c->opts.burst;
 	cl->tokens_at = clock_mono_ms();
 	cl->user = user_get(c, user);
+	cl->presence = presence;
 	DL_APPEND(cl->user->clients, cl);
+	presence_update(c, cl->user);
 	c->stats.clients++;
 	cl->refused.run = refused;
 	cl->refused.arg = cl;
@@ -133,7 +135,7 @@ client_load(struct client *cl)
 struct client *
 client_open(struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer)
 {
-	struct client *cl = client_new(c, who->user, ops, peer);
+	struct client *cl = client_new(c, who->user, PRESENCE_ONLINE, ops, peer);
 
 	client_load(cl);
 	return cl;
@@ -141,7 +143,7 @@ client_open(struct chat *c, const struct chat_identity *who, const struct peer_o
 
 /* ---- moving ---- */
 
-/* State: str user, i64 tokens, u32 count, each str conversation and u64 last. */
+/* State: str user, u8 presence, i64 tokens, u32 count, each str conversation and u64 last. */
 void
 client_leave(struct client **clp, struct buf *b)
 {
@@ -150,6 +152,7 @@ client_leave(struct client **clp, struct buf *b)
 	unsigned int count;
 
 	pack_str(b, cl->user->id);
+	pack_u8(b, (uint8_t)cl->presence);
 	pack_i64(b, (int64_t)cl->tokens);
 	DL_COUNT(cl->rooms, a, count);
 	pack_u32(b, count);
@@ -164,6 +167,7 @@ struct client *
 client_arrive(struct chat *c, const void *state, size_t len, const struct peer_ops *ops, void *peer)
 {
 	char user[ID_MAX], conversation[ID_MAX];
+	enum presence presence;
 	struct client *cl;
 	struct unpack u;
 	int64_t tokens;
@@ -171,11 +175,12 @@ client_arrive(struct chat *c, const void *state, size_t len, const struct peer_o
 
 	unpack_init(&u, state, len);
 	unpack_strn(&u, user, sizeof(user));
+	presence = unpack_u8(&u);
 	tokens = unpack_i64(&u);
 	count = unpack_u32(&u);
-	if (!unpack_ok(&u))
+	if (!unpack_ok(&u) || presence < PRESENCE_AWAY || presence > PRESENCE_ONLINE)
 		return NULL;
-	cl = client_new(c, user, ops, peer);
+	cl = client_new(c, user, presence, ops, peer);
 	cl->arrived = true;
 	if ((double)tokens < cl->tokens)
 		cl->tokens = (double)tokens;
@@ -213,8 +218,8 @@ client_close(struct client **clp)
 		room_detach(a);
 	u = cl->user;
 	DL_DELETE(u->clients, cl);
+	presence_update(c, u);
 	if (!u->clients) {
-		bus_user_online(c->bus, u->id, false);
 		HASH_DEL(c->users, u);
 		free(u);
 	}

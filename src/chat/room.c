@@ -135,6 +135,37 @@ send_to_members(
 		enc->release(encoded);
 }
 
+void
+room_send_once(struct chat *c, const char (*conversations)[ID_MAX], size_t count, const char *name,
+    const char *json, size_t len, const char *except)
+{
+	void *encoded = NULL;
+	uint64_t mark = ++c->send_mark;
+
+	for (size_t i = 0; i < count; i++) {
+		struct attachment *a, *tmp;
+		struct room *r;
+
+		HASH_FIND_STR(c->rooms, conversations[i], r);
+		if (!r)
+			continue;
+		DL_FOREACH_SAFE2(r->members, a, tmp, room_next)
+		{
+			struct client *cl = a->client;
+
+			if (!receives(a, 0) || cl->mark == mark ||
+			    strcmp(cl->user->id, except) == 0)
+				continue;
+			if (!encoded)
+				encoded = c->opts.encoder.encode(name, json, len);
+			cl->mark = mark;
+			cl->ops->send(cl->peer, encoded);
+		}
+	}
+	if (encoded)
+		c->opts.encoder.release(encoded);
+}
+
 static void
 deliver(struct room *r, const struct event *ev)
 {
@@ -546,31 +577,6 @@ room_event(struct chat *c, struct event *ev)
 	HASH_FIND_STR(c->rooms, ev->conversation, r);
 	if (r)
 		room_take(r, ev);
-}
-
-void
-room_cast(
-    struct chat *c, const char *conversation, const char *sender, const char *payload, size_t len)
-{
-	struct buf json;
-	struct room *r;
-
-	HASH_FIND_STR(c->rooms, conversation, r);
-	if (!r || len != 1)
-		return;
-	buf_init(&json);
-	buf_printf(&json, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\"}", r->id, sender);
-	send_to_members(r, *payload == '1' ? "typing.started" : "typing.stopped", &json, 0, sender);
-	buf_fini(&json);
-}
-
-int
-chat_typing(struct chat *c, struct client *cl, const char *conversation, bool typing)
-{
-	if (!client_attachment(cl, conversation))
-		return ERR_NOT_FOUND;
-	bus_cast(c->bus, conversation, cl->user->id, typing ? "1" : "0", 1);
-	return 0;
 }
 
 /* At the end of the process, after the bus is closed: no callback comes any more. */

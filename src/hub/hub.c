@@ -5,7 +5,7 @@
  *	peers.c     who is connected, what they ask, casts
  *	submit.c    numbers, publishing, the archiver
  *	query.c     reading the window
- *	presence.c  users with clients
+ *	presence.c  who is online; roster.c: the rules
  *	count.c     counters
  *	window.c    the recent events, in memory; hublog.c: on disk
  */
@@ -28,7 +28,7 @@ trim(struct ev_loop *l, ev_timer *t, int revents)
 	window_trim(&h->window, now);
 	counters_expire(&h->counters, now);
 	hub_offer_again(h, now);
-	if (hublog_compact(h->log, &h->window))
+	if (hublog_compact(h->log, &h->window, &h->roster))
 		log_warn("hub.log_grows", "the next try is in %.0f s", TRIM_S);
 }
 
@@ -42,16 +42,17 @@ hub_open(struct hub *h)
 	    .path = path, .boot_id_path = BOOT_ID, .compact_min = COMPACT_MIN};
 	bool lift;
 
-	if (hublog_open(&opts, &h->window, &h->log, &lift))
+	if (hublog_open(&opts, &h->window, &h->roster, &h->log, &lift))
 		fatal(EX_CANTCREAT, "hub.no_log", "file=%s; free some space in state_dir", path);
-	log_info("hub.loaded", "conversations=%u events=%zu lifted=%d", HASH_COUNT(h->window.convs),
-	    h->window.entry_count, lift);
+	log_info("hub.loaded", "conversations=%u events=%zu users=%u lifted=%d",
+	    HASH_COUNT(h->window.convs), h->window.entry_count, HASH_COUNT(h->roster.users), lift);
 	free(path);
 	h->commit.run = hub_commit;
 	h->commit.arg = h;
 	ev_timer_init(&h->trim, trim, TRIM_S, TRIM_S);
 	h->trim.data = h;
 	ev_timer_start(loop_ev(), &h->trim);
+	hub_presence_open(h);
 }
 
 static void
@@ -79,7 +80,7 @@ hub_main(struct child *ch)
 	status = child_run(ch);
 	ev_timer_stop(loop_ev(), &h->trim);
 	hub_free_peers(h);
-	hub_free_users(h);
+	hub_presence_close(h);
 	counters_fini(&h->counters);
 	window_fini(&h->window);
 	hublog_close(&h->log);

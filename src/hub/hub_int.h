@@ -16,13 +16,13 @@
 #include "hub/count.h"
 #include "hub/hub.h"
 #include "hub/hublog.h"
+#include "hub/roster.h"
 #include "hub/window.h"
 #include "lib/loop.h"
 
 #define ARCHIVER_PEER 63 /* slots of workers are 0 to 62 */
 #define PEERS         64
 
-struct hub_user;
 struct submit;
 struct hub;
 
@@ -37,7 +37,8 @@ struct hub {
 	struct window window;
 	struct hublog *log;
 	struct peer peers[PEERS];
-	struct hub_user *users;
+	struct roster roster;
+	ev_timer look; /* at those of the roster who wait */
 	struct counters counters;
 	struct submit *batch;
 	struct loop_task commit;
@@ -62,11 +63,14 @@ void hub_on_submit(struct peer *p, const struct imsg *m);
 void hub_on_archived(struct peer *p, const struct imsg *m);
 void hub_offer_again(struct hub *h, int64_t now);
 
-/* presence.c: where users are online */
-uint64_t hub_peers_of_user(struct hub *h, const char *user);
-void hub_on_user(struct peer *p, const struct imsg *m);
+/* presence.c: where users are online, and what others are told of it */
+void hub_presence_open(struct hub *h); /* the log is open */
+void hub_presence_close(struct hub *h);
+uint64_t hub_peers_of_user(const struct hub *h, const char *user);
+void hub_on_presence(struct peer *p, const struct imsg *m);
+void hub_on_presence_told(struct peer *p, const struct imsg *m);
+void hub_on_presence_get(struct peer *p, const struct imsg *m);
 void hub_forget_users_of(struct hub *h, const struct peer *p);
-void hub_free_users(struct hub *h);
 
 /* query.c: reading the window */
 void hub_on_window(struct peer *p, const struct imsg *m);

@@ -8,6 +8,8 @@
  *	type 1   EVENT     event_pack() of a numbered event
  *	type 2   ARCHIVED  str conversation, u64 seq
  *	type 3   COUNTER   str conversation, u64 head, u64 floor
+ *	type 4   PRESENCE  str user, u8 what others know, i64 wall ms when the last client
+ *	                   went (0: one is there); the last record of a user counts
  *
  * Nothing is synced: the file need not survive a power loss, because the boot id tells
  * that there was one, and then every counter is lifted to the present time.  A torn
@@ -39,14 +41,15 @@
 #define REC_HEADER  9
 #define REC_MAX     (EVENT_DATA_MAX + 4096)
 
-enum rec_type { REC_EVENT = 1, REC_ARCHIVED = 2, REC_COUNTER = 3 };
+enum rec_type { REC_EVENT = 1, REC_ARCHIVED = 2, REC_COUNTER = 3, REC_PRESENCE = 4 };
 
 struct hublog {
 	int fd;
 	char *path;
 	char boot_id[BOOT_ID_LEN + 1];
 	size_t compact_min;
-	size_t size;      /* good bytes in the file */
+	size_t size; /* good bytes in the file */
+	int64_t written_ms;
 	struct buf batch; /* to be written */
 };
 
@@ -109,6 +112,19 @@ put_counter(struct buf *b, const struct window_conv *c, uint64_t head)
 }
 
 static void
+put_presence(struct buf *b, const struct roster_user *u)
+{
+	struct buf p;
+
+	buf_init(&p);
+	pack_str(&p, u->id);
+	pack_u8(&p, (uint8_t)u->told);
+	pack_i64(&p, u->gone_ms);
+	put_record(b, REC_PRESENCE, &p);
+	buf_fini(&p);
+}
+
+static void
 put_header(struct buf *b, const char *boot_id)
 {
 	uint8_t h[HEADER - 4] = MAGIC;
@@ -121,13 +137,34 @@ put_header(struct buf *b, const char *boot_id)
 /* ---- loading ---- */
 
 static bool
-load_record(struct window *w, enum rec_type type, const void *data, size_t len, int64_t now)
+load_presence(struct roster *r, const void *data, size_t len)
+{
+	char user[ID_MAX];
+	struct unpack u;
+	int64_t gone_ms;
+	uint8_t told;
+
+	unpack_init(&u, data, len);
+	unpack_strn(&u, user, sizeof(user));
+	told = unpack_u8(&u);
+	gone_ms = unpack_i64(&u);
+	if (!unpack_end(&u) || told > PRESENCE_ONLINE)
+		return false;
+	roster_load(r, user, told, gone_ms);
+	return true;
+}
+
+static bool
+load_record(struct window *w, struct roster *r, enum rec_type type, const void *data, size_t len,
+    int64_t now)
 {
 	char conversation[ID_MAX];
 	uint64_t head, floor;
 	struct event *ev;
 	struct unpack u;
 
+	if (type == REC_PRESENCE)
+		return load_presence(r, data, len);
 	unpack_init(&u, data, len);
 	if (type == REC_EVENT) {
 		ev = event_unpack(&u);
@@ -151,7 +188,7 @@ load_record(struct window *w, enum rec_type type, const void *data, size_t len, 
 
 /* The number of good bytes; *damaged_r: something bad, and not just a torn end. */
 static size_t
-load_records(struct window *w, const uint8_t *data, size_t size, bool *damaged_r)
+load_records(struct window *w, struct roster *r, const uint8_t *data, size_t size, bool *damaged_r)
 {
 	int64_t now = clock_mono_ms();
 	size_t at = HEADER;
@@ -171,7 +208,7 @@ load_records(struct window *w, const uint8_t *data, size_t size, bool *damaged_r
 			return at;
 		}
 		if (crc32c(0, data + at + REC_HEADER - 1, len + 1) != crc ||
-		    !load_record(w, type, data + at + REC_HEADER, len, now)) {
+		    !load_record(w, r, type, data + at + REC_HEADER, len, now)) {
 			*damaged_r = true;
 			return at;
 		}
@@ -207,7 +244,7 @@ read_file(const char *path, struct buf *b)
 
 /* true: the numbers in the file can be trusted to be the last ones. */
 static bool
-load(struct hublog *log, struct window *w)
+load(struct hublog *log, struct window *w, struct roster *r)
 {
 	bool damaged = true, same_boot = false;
 	size_t good = 0;
@@ -220,7 +257,7 @@ load(struct hublog *log, struct window *w)
 		log_error("hub.log_damaged", "file=%s bytes=%zu offset=0", log->path, b.len);
 	} else {
 		same_boot = memcmp(b.data + MAGIC_LEN, log->boot_id, BOOT_ID_LEN) == 0;
-		good = load_records(w, b.data, b.len, &damaged);
+		good = load_records(w, r, b.data, b.len, &damaged);
 		if (damaged)
 			log_error("hub.log_damaged", "file=%s bytes=%zu offset=%zu", log->path,
 			    b.len, good);
@@ -251,10 +288,11 @@ write_all(int fd, const uint8_t *data, size_t len)
 
 /* The whole window as a new file in the place of the old one. */
 static int
-rewrite(struct hublog *log, const struct window *w)
+rewrite(struct hublog *log, const struct window *w, const struct roster *r)
 {
 	char *tmp = xasprintf("%s.new", log->path);
 	struct window_conv *c, *ctmp;
+	struct roster_user *u, *utmp;
 	struct window_entry *e;
 	struct buf b;
 	int err = 0, fd;
@@ -270,6 +308,9 @@ rewrite(struct hublog *log, const struct window *w)
 		}
 		put_counter(&b, c, c->head); /* may have been lifted above them */
 	}
+	HASH_ITER (hh, r->users, u, utmp)
+		if (u->told != PRESENCE_OFFLINE)
+			put_presence(&b, u);
 	fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0 || write_all(fd, b.data, b.len) < 0 || rename(tmp, log->path) < 0) {
 		err = write_error("hub.log_rewrite_failed", tmp);
@@ -299,6 +340,12 @@ hublog_archived(struct hublog *log, const char *conversation, uint64_t seq)
 	put_archived(&log->batch, conversation, seq);
 }
 
+void
+hublog_presence(struct hublog *log, const struct roster_user *u)
+{
+	put_presence(&log->batch, u);
+}
+
 int
 hublog_write(struct hublog *log)
 {
@@ -317,14 +364,14 @@ hublog_write(struct hublog *log)
 }
 
 int
-hublog_compact(struct hublog *log, const struct window *w)
+hublog_compact(struct hublog *log, const struct window *w, const struct roster *r)
 {
-	size_t live = w->bytes + HASH_COUNT(w->convs) * 64;
+	size_t live = w->bytes + (HASH_COUNT(w->convs) + HASH_COUNT(r->users)) * 64;
 
 	if (log->size < log->compact_min || log->size < live * 2)
 		return 0;
 	log_info("hub.log_compact", "bytes=%zu live=%zu", log->size, live);
-	return rewrite(log, w);
+	return rewrite(log, w, r);
 }
 
 /* ---- life ---- */
@@ -342,23 +389,32 @@ read_boot_id(struct hublog *log, const char *path)
 }
 
 int
-hublog_open(const struct hublog_opts *opts, struct window *w, struct hublog **log_r, bool *lift_r)
+hublog_open(const struct hublog_opts *opts, struct window *w, struct roster *r,
+    struct hublog **log_r, bool *lift_r)
 {
 	struct hublog *log = xcalloc(1, sizeof(*log));
+	struct stat st;
 	int err;
 
 	log->fd = -1;
 	log->path = xstrdup(opts->path);
 	log->compact_min = opts->compact_min;
+	log->written_ms = stat(log->path, &st) == 0 ? (int64_t)st.st_mtime * 1000 : 0;
 	read_boot_id(log, opts->boot_id_path);
-	*lift_r = !load(log, w) || log->boot_id[0] == '?';
+	*lift_r = !load(log, w, r) || log->boot_id[0] == '?';
 	if (*lift_r)
 		window_lift(w, (uint64_t)clock_wall_ms());
-	err = rewrite(log, w);
+	err = rewrite(log, w, r);
 	if (err)
 		hublog_close(&log);
 	*log_r = log;
 	return err;
+}
+
+int64_t
+hublog_written_ms(const struct hublog *log)
+{
+	return log->written_ms;
 }
 
 void

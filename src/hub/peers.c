@@ -58,6 +58,30 @@ on_cast(struct peer *p, const struct imsg *m)
 		hub_send(p->hub, c->subscribers, HUB_CASTED, m->data, m->len);
 }
 
+/* Once to each process, whichever of the conversations it has. */
+static void
+on_cast_many(struct peer *p, const struct imsg *m)
+{
+	uint64_t mask = 0;
+	char id[ID_MAX];
+	struct unpack u;
+	uint32_t count;
+
+	unpack_init(&u, m->data, m->len);
+	count = unpack_u32(&u);
+	while (count-- && unpack_ok(&u)) {
+		const struct window_conv *c;
+
+		unpack_strn(&u, id, sizeof(id));
+		c = window_find(&p->hub->window, id);
+		mask |= c ? c->subscribers : 0;
+	}
+	if (unpack_ok(&u))
+		hub_send(p->hub, mask, HUB_CASTED_MANY, m->data, m->len);
+	else
+		log_error("hub.bad_cast", "peer=%u", p->index);
+}
+
 /* To one that is away it is lost: its slot was, or will be, reported as gone. */
 static void
 on_tell(struct peer *p, const struct imsg *m)
@@ -108,8 +132,11 @@ on_message(void *arg, struct imsg *m)
 	    [HUB_WINDOW] = hub_on_window,
 	    [HUB_SUBSCRIBE] = on_subscribe,
 	    [HUB_UNSUBSCRIBE] = on_subscribe,
-	    [HUB_USER] = hub_on_user,
+	    [HUB_PRESENCE] = hub_on_presence,
+	    [HUB_PRESENCE_TOLD] = hub_on_presence_told,
+	    [HUB_PRESENCE_GET] = hub_on_presence_get,
 	    [HUB_CAST] = on_cast,
+	    [HUB_CAST_MANY] = on_cast_many,
 	    [HUB_ARCHIVED] = hub_on_archived,
 	    [HUB_TELL] = on_tell,
 	    [HUB_ANNOUNCE] = on_announce,

@@ -387,5 +387,8 @@ const struct store_impl store_sqlite = {
 	    [STORE_EVENT_BY_CLIENT_ID] = sqlite_event_by_client_id,
 	    [STORE_EVENTS] = sqlite_events,
 	    [STORE_APPLY] = sqlite_apply,
+	    [STORE_USERS_SEEN] = sqlite_users_seen,
+	    [STORE_USERS_SHARED] = sqlite_users_shared,
+	    [STORE_PRESENCE_CONVERSATIONS] = sqlite_presence_conversations,
 	},
 };

@@ -84,4 +84,9 @@ void sqlite_event_by_client_id(void *h, struct store_req *req);
 void sqlite_events(void *h, struct store_req *req);
 void sqlite_apply(void *h, struct store_req *req);
 
+/* sqlite_presence.c */
+void sqlite_users_seen(void *h, struct store_req *req);
+void sqlite_users_shared(void *h, struct store_req *req);
+void sqlite_presence_conversations(void *h, struct store_req *req);
+
 #endif

@@ -108,6 +108,15 @@ enum store_op {
 	 * it is logged and left out, the rest is applied; out: ids_out = those left out
 	 */
 	STORE_APPLY,
+	/* in: users = (id, last_seen_ms); an older time than the one there is left out; 0 even
+	   for an id that is no user */
+	STORE_USERS_SEEN,
+	/* in: id = user, ids; out: users (id and last_seen_ms alone) = those of ids who share a
+	   conversation with the user, and the user, in the order of ids */
+	STORE_USERS_SHARED,
+	/* in: id = user, limit; out: ids_out = the conversations whose members are told of the
+	   user's presence: all but channels with more than limit members */
+	STORE_PRESENCE_CONVERSATIONS,
 	STORE_OP_COUNT
 };
 

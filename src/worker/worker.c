@@ -36,6 +36,7 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 {
 	memset(o, 0, sizeof(*o));
 	o->max_text = (size_t)c->chat_max_text;
+	o->presence_members = (size_t)c->chat_presence_members;
 	o->rate = c->chat_rate;
 	o->burst = c->chat_burst;
 	o->signup = signup_mode(c->accounts_signup);
@@ -142,8 +143,30 @@ on_bus_announced(void *arg, const void *payload, size_t len)
 	chat_bus_handler.announced(((struct worker *)arg)->chat, payload, len);
 }
 
+static void
+on_bus_cast_many(void *arg, const char (*conversations)[ID_MAX], size_t count, const char *sender,
+    const char *payload, size_t len)
+{
+	chat_bus_handler.cast_many(
+	    ((struct worker *)arg)->chat, conversations, count, sender, payload, len);
+}
+
+static void
+on_bus_presence(void *arg, const char *user, enum presence p, int64_t left_ms)
+{
+	chat_bus_handler.presence(((struct worker *)arg)->chat, user, p, left_ms);
+}
+
 static const struct bus_handler bus_handler = {
-    on_bus_event, on_bus_cast, on_bus_state, on_bus_told, on_bus_peer, on_bus_announced};
+    .event = on_bus_event,
+    .cast = on_bus_cast,
+    .cast_many = on_bus_cast_many,
+    .state = on_bus_state,
+    .told = on_bus_told,
+    .peer = on_bus_peer,
+    .announced = on_bus_announced,
+    .presence = on_bus_presence,
+};
 
 static void
 tell_peer(void *arg, unsigned int slot, const void *data, size_t len)

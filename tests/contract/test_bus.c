@@ -117,7 +117,7 @@ new_members_hear_of_their_conversation(void **state)
 	struct event *ev;
 	struct answer a = {0};
 
-	bus_user_online(two.bus, USR, true);
+	bus_presence_set(two.bus, USR, PRESENCE_AWAY);
 	subscribe(&two, CNV2);
 	ev = event_new(EVENT_CONVERSATION_CREATED, CNV, USR, "", data, strlen(data));
 	bus_submit(one.bus, ev, on_submit, &a);

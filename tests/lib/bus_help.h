@@ -17,10 +17,13 @@
 #include "lib/loop.h"
 #include "model/error.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* not every file needs all of it */
+
 #define CNV  "cnv_01234567890123456789abcdef"
 #define CNV2 "cnv_01234567890123456789abcdeg"
 #define USR  "usr_01234567890123456789abcdef"
 #define MAX  5000
+#define OFFLINE_DELAY 300 /* ms */
 
 static char dir[64], *self;
 static pid_t hub;
@@ -34,6 +37,12 @@ struct side {
 	char ids[MAX][ID_MAX];
 	int events, casts, ups, downs;
 	int told, peer_ups, peer_downs;
+	int cast_manys;
+	size_t cast_ids; /* conversations in the last of them */
+	int presences;
+	char presence[160]; /* "user state" of all of them, in order */
+	int64_t left_ms;    /* of the last */
+	bool tells_nobody;  /* does not confirm */
 	int announced;
 	char announcements[8][16]; /* the first ones, as text */
 	unsigned int next_told; /* messages count up from 0 */
@@ -69,6 +78,7 @@ run_hub(const char *state_dir)
 	ch.conf = conf_load(NULL, &error);
 	free(ch.conf->state_dir);
 	ch.conf->state_dir = xstrdup(state_dir);
+	ch.conf->presence_offline_delay = OFFLINE_DELAY;
 	ch.chan = imsg_chan_new(CHILD_FD, &hub_handler, &ch);
 	return hub_main(&ch);
 }
@@ -194,12 +204,42 @@ on_announced(void *arg, const void *payload, size_t len)
 	s->announced++;
 }
 
+static void
+on_cast_many(void *arg, const char (*conversations)[ID_MAX], size_t count, const char *sender,
+    const char *payload, size_t len)
+{
+	struct side *s = arg;
+
+	s->cast_manys++;
+	s->cast_ids = count;
+	str_copy(s->cast, sizeof(s->cast), sender);
+	assert_int_equal(len, 2);
+	assert_memory_equal(payload, "hi", 2);
+}
+
+static void
+on_presence(void *arg, const char *user, enum presence p, int64_t left_ms)
+{
+	static const char *const names[] = {"offline", "away", "online"};
+	struct side *s = arg;
+	size_t len = strlen(s->presence);
+
+	s->presences++;
+	snprintf(s->presence + len, sizeof(s->presence) - len, "%s%s %s", len ? ", " : "", user,
+	    names[p]);
+	s->left_ms = left_ms;
+	if (!s->tells_nobody)
+		bus_presence_told(s->bus, user, p);
+}
+
 static const struct bus_handler handler = {.event = on_event,
     .cast = on_cast,
     .state = on_state,
     .told = on_told,
     .peer = on_peer,
-    .announced = on_announced};
+    .announced = on_announced,
+    .cast_many = on_cast_many,
+    .presence = on_presence};
 
 static int
 setup(void **state)

@@ -191,6 +191,17 @@ test("socket: sending, sync, typing", async () => {
   no(await ann.socket.say("no.such.event", {}), "unknown_event");
 });
 
+test("presence", async () => {
+  const { ann, bob, stranger } = people, where = `/v1/presence?users=${bob.id},${stranger.id}`;
+  assert.equal(ok(await ann.ask("GET", where)).items.length, 1);
+  refused(await ann.ask("GET", "/v1/presence?users=none"), 422, "invalid_field");
+  assert.equal((await ann.socket.say("presence.get", { user_ids: [bob.id] })).data.items[0].status, "online");
+  no(await ann.socket.say("presence.get", { user_ids: ["none"] }), "invalid_field");
+  await ann.socket.say("presence.set", { status: "away" });
+  await heard(bob, "presence.updated", (e) => e.user_id === ann.id && e.status === "away");
+  no(await ann.socket.say("presence.set", { status: "offline" }), "invalid_field");
+});
+
 test("refused: whoever has no login, and a cookie alone", async () => {
   const ids = { id: people.group, user: people.bob.id, emoji: "x" }, cookie = `palaver_access=${people.ann.token}`;
   for (const op of operations.filter((o) => (o.doc.security ?? openapi.security).length && !o.path.startsWith("/v1/auth/"))) {

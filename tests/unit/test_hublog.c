@@ -23,6 +23,7 @@
 #define WALL 1000
 
 static char dir[64], path[160], boot[96];
+static struct roster roster;
 
 static void
 write_boot(const char *id)
@@ -40,7 +41,8 @@ open_log(struct window *w, struct hublog **log, size_t compact_min)
 	bool lift;
 
 	memset(w, 0, sizeof(*w));
-	assert_int_equal(hublog_open(&o, w, log, &lift), 0);
+	memset(&roster, 0, sizeof(roster));
+	assert_int_equal(hublog_open(&o, w, &roster, log, &lift), 0);
 	return lift;
 }
 
@@ -65,6 +67,7 @@ forget(struct window *w, struct hublog **log)
 {
 	hublog_close(log);
 	window_fini(w);
+	roster_fini(&roster);
 }
 
 static void
@@ -168,6 +171,45 @@ damage_lifts_and_keeps_what_is_good(void **state)
 	forget(&w, &log);
 }
 
+/* Whoever was told of as being there, and since when there was no client. */
+static void
+presence_goes_on_after_a_kill(void **state)
+{
+	const struct roster_time t = {.delay_ms = 10000, .mono_ms = 1, .wall_ms = 5000};
+	struct roster_user *u;
+	struct hublog *log;
+	struct window w;
+
+	unlink(path);
+	open_log(&w, &log, 1 << 20);
+	assert_true(hublog_written_ms(log) == 0);
+	for (int i = 0; i < 3; i++) {
+		char id[ID_MAX];
+
+		snprintf(id, sizeof(id), "usr_%d", i);
+		u = roster_set(&roster, id, 1, PRESENCE_ONLINE, &t);
+		roster_hand_over(&roster, u, 1);
+		hublog_presence(log, roster_confirm(&roster, id, 1, PRESENCE_ONLINE));
+	}
+	u = roster_set(&roster, "usr_1", 1, PRESENCE_OFFLINE, &t);
+	hublog_presence(log, u);
+	u = roster_set(&roster, "usr_2", 1, PRESENCE_OFFLINE, &t);
+	roster_hand_over(&roster, u, 1);
+	hublog_presence(log, roster_confirm(&roster, "usr_2", 1, PRESENCE_OFFLINE));
+	assert_int_equal(hublog_write(log), 0);
+	forget(&w, &log);
+	for (int round = 0; round < 2; round++) { /* the second one reads what was rewritten */
+		assert_false(open_log(&w, &log, 1 << 20));
+		assert_true(hublog_written_ms(log) > 1000000000000);
+		assert_int_equal(HASH_COUNT(roster.users), 2);
+		u = roster_find(&roster, "usr_0");
+		assert_true(u->told == PRESENCE_ONLINE && u->gone_ms == 0);
+		u = roster_find(&roster, "usr_1");
+		assert_true(u->told == PRESENCE_ONLINE && u->gone_ms == 5000);
+		forget(&w, &log);
+	}
+}
+
 static void
 compaction_keeps_everything(void **state)
 {
@@ -186,7 +228,7 @@ compaction_keeps_everything(void **state)
 	}
 	hublog_write(log);
 	assert_int_equal(window_trim(&w, WINDOW_KEEP_MS), 1990);
-	assert_int_equal(hublog_compact(log, &w), 0);
+	assert_int_equal(hublog_compact(log, &w, &roster), 0);
 	stat(path, &st);
 	assert_in_range(st.st_size, 100, 8192);
 	submit(&w, log, "after");
@@ -256,6 +298,7 @@ main(void)
 	    cmocka_unit_test(a_torn_end_is_cut_at_every_byte),
 	    cmocka_unit_test(a_new_boot_lifts_the_numbers),
 	    cmocka_unit_test(damage_lifts_and_keeps_what_is_good),
+	    cmocka_unit_test(presence_goes_on_after_a_kill),
 	    cmocka_unit_test(compaction_keeps_everything),
 	    cmocka_unit_test(a_full_disk_keeps_the_file_good),
 	};

@@ -126,12 +126,12 @@ b_submit(struct bus *b, const struct event *ev, bus_submit_cb cb, void *arg)
 }
 
 static void
-b_nothing(struct bus *b, const char *user, bool online)
+b_nothing(struct bus *b, const char *user, enum presence p)
 {
 }
 
 static const struct bus_ops bus_ops = {
-    .name = "fake", .submit = b_submit, .user_online = b_nothing};
+    .name = "fake", .submit = b_submit, .presence_set = b_nothing};
 static struct bus bus = {.ops = &bus_ops, .up = true};
 
 /* ---- the chat under test, and answers ---- */
