@@ -16,6 +16,7 @@
 #define CONVERSATION_MEMBERS_MAX 1000
 
 #define CONVERSATION_TOPIC_MAX 512 /* bytes, UTF-8 */
+#define UNREAD_MAX             1000
 
 /* On disk.  A channel that is public can be listed and joined by every user. */
 enum conversation_type {
@@ -59,6 +60,9 @@ struct membership {
 	bool muted;
 	uint64_t since; /* as in struct member */
 	uint64_t read;  /* has read up to here */
+	/* Only where the store was asked for a list; as far as it has got (archiver). */
+	uint64_t last;                 /* the last event's number; 0: none */
+	unsigned int unread, mentions; /* of others, after read and not deleted; at most UNREAD_MAX */
 };
 
 struct conversation *conversation_new(void);

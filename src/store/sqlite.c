@@ -20,7 +20,7 @@
 #include "lib/log.h"
 #include "model/error.h"
 
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 
 int sqlite_busy_ms = 5000;
 
@@ -78,6 +78,20 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     "CREATE INDEX conversations_public ON conversations (id) WHERE public;"
     "CREATE TABLE outbox (event TEXT PRIMARY KEY, created_ms INTEGER NOT NULL,"
     " packed BLOB NOT NULL) WITHOUT ROWID;",
+    /* 4: messages: registers that an event wins by its seq (model/message.h) */
+    "ALTER TABLE events ADD COLUMN ref TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX events_ref ON events (ref, seq) WHERE ref != '';"
+    "CREATE TABLE edits (message TEXT PRIMARY KEY, conversation TEXT NOT NULL,"
+    " seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE deletions (message TEXT PRIMARY KEY, seq INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL, by TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE reactions (message TEXT NOT NULL, user TEXT NOT NULL, emoji TEXT NOT NULL,"
+    " seq INTEGER NOT NULL, present INTEGER NOT NULL, PRIMARY KEY (message, user, emoji))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE mentions (user TEXT NOT NULL, conversation TEXT NOT NULL,"
+    " seq INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (user, conversation, seq))"
+    " WITHOUT ROWID;"
+    "CREATE INDEX mentions_message ON mentions (message);",
 };
 
 /* In the order in which sqlite_read_user() takes them. */
@@ -258,7 +272,9 @@ open_file(const char *where, int create, int *err_r)
 		sqlite3_busy_timeout(h->db, sqlite_busy_ms);
 		*err_r = run_text(h, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 				     "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=1000;"
-				     "PRAGMA trusted_schema=OFF");
+				     "PRAGMA trusted_schema=OFF;"
+				     /* what is deleted is overwritten, not only let go */
+				     "PRAGMA secure_delete=ON");
 	}
 	if (!*err_r)
 		return h;
@@ -390,5 +406,8 @@ const struct store_impl store_sqlite = {
 	    [STORE_USERS_SEEN] = sqlite_users_seen,
 	    [STORE_USERS_SHARED] = sqlite_users_shared,
 	    [STORE_PRESENCE_CONVERSATIONS] = sqlite_presence_conversations,
+	    [STORE_MESSAGE_GET] = sqlite_message_get,
+	    [STORE_READS_PUT] = sqlite_reads_put,
+	    [STORE_MEMBER_MUTE] = sqlite_member_mute,
 	},
 };

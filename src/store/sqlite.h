@@ -79,7 +79,26 @@ void sqlite_memberships(void *h, struct store_req *req);
 void sqlite_members_add(void *h, struct store_req *req);
 void sqlite_member_check(void *h, struct store_req *req);
 
+/* 0, ERR_NOT_FOUND: is no member (nothing is added). */
+int sqlite_add_membership(
+    struct sqlite_handle *h, struct store_req *req, const char *conversation, const char *user);
+
+/* sqlite_messages.c */
+void sqlite_message_get(void *h, struct store_req *req);
+void sqlite_reads_put(void *h, struct store_req *req);
+void sqlite_member_mute(void *h, struct store_req *req);
+/* Fills last, unread and mentions of a membership of this user. */
+int sqlite_count_unread(struct sqlite_handle *h, const char *user, struct membership *m);
+/* ev was just inserted: keeps the registers, takes out text that nobody may read any more. */
+int sqlite_apply_state(struct sqlite_handle *h, const struct event *ev, bool keep_edits);
+/* Adds the state of the message that each of req->events shows. */
+int sqlite_add_states(struct sqlite_handle *h, struct store_req *req);
+
 /* sqlite_events.c */
+struct event *sqlite_read_event(sqlite3_stmt *st);
+/* A number as SQLite takes it: what a client asks for may be beyond 2^63. */
+sqlite3_int64 sqlite_seq(uint64_t seq);
+void sqlite_reverse(struct event **events, size_t n);
 void sqlite_event_by_client_id(void *h, struct store_req *req);
 void sqlite_events(void *h, struct store_req *req);
 void sqlite_apply(void *h, struct store_req *req);

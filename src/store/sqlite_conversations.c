@@ -208,8 +208,13 @@ sqlite_conversation_list(void *h, struct store_req *req)
 	sqlite_bind(st, 2, req->cursor);
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
 	req->err = read_ids(h, req, st);
-	for (size_t i = 0; !req->err && i < req->id_out_count; i++)
+	for (size_t i = 0; !req->err && i < req->id_out_count; i++) {
 		add_conversation(h, req, req->ids_out[i]);
+		if (!req->err)
+			req->err = sqlite_add_membership(h, req, req->ids_out[i], req->id);
+		if (!req->err)
+			req->err = sqlite_count_unread(h, req->id, &req->memberships[i]);
+	}
 }
 
 static void
@@ -283,19 +288,27 @@ sqlite_members_add(void *handle, struct store_req *req)
 		req->id_out_count = 0; /* none of them became a member */
 }
 
+int
+sqlite_add_membership(
+    struct sqlite_handle *h, struct store_req *req, const char *conversation, const char *user)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_CHECK, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, conversation);
+	sqlite_bind(st, 2, user);
+	err = ERR_NOT_FOUND;
+	if (sqlite_step(h, st, &err) != SQLITE_ROW)
+		return err;
+	read_membership(st, store_req_add_membership(req));
+	sqlite3_reset(st);
+	return 0;
+}
+
 void
 sqlite_member_check(void *h, struct store_req *req)
 {
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_CHECK, &req->err);
-
-	if (!st)
-		return;
-	sqlite_bind(st, 1, req->id);
-	sqlite_bind(st, 2, req->text);
-	req->err = ERR_NOT_FOUND;
-	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
-		req->err = 0;
-		read_membership(st, store_req_add_membership(req));
-		sqlite3_reset(st);
-	}
+	req->err = sqlite_add_membership(h, req, req->id, req->text);
 }

@@ -10,15 +10,15 @@
 #include "store/sqlite.h"
 
 /* Numbers stay below 2^53, but what a client asks for may not. */
-static sqlite3_int64
-seq_of(uint64_t seq)
+sqlite3_int64
+sqlite_seq(uint64_t seq)
 {
 	return seq > INT64_MAX ? INT64_MAX : (sqlite3_int64)seq;
 }
 
 /* Columns in the order of the SELECTs of sqlite.def. */
-static struct event *
-read_event(sqlite3_stmt *st)
+struct event *
+sqlite_read_event(sqlite3_stmt *st)
 {
 	char conversation[ID_MAX], sender[ID_MAX], client_id[EVENT_DEDUP_MAX];
 	const void *digest = sqlite3_column_blob(st, 6);
@@ -35,14 +35,19 @@ read_event(sqlite3_stmt *st)
 	if (digest && sqlite3_column_bytes(st, 6) == EVENT_DIGEST)
 		memcpy(ev->digest, digest, EVENT_DIGEST);
 	ev->seq = (uint64_t)sqlite3_column_int64(st, 8);
+	sqlite_text(st, 9, ev->ref, sizeof(ev->ref));
 	return ev;
 }
 
 void
 sqlite_event_by_client_id(void *h, struct store_req *req)
 {
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_EVENT_BY_CLIENT_ID, &req->err);
+	sqlite3_stmt *st;
 
+	req->err = sqlite_add_membership(h, req, req->id, req->user_id);
+	if (req->err && req->err != ERR_NOT_FOUND)
+		return;
+	st = sqlite_stmt(h, SQL_EVENT_BY_CLIENT_ID, &req->err);
 	if (!st)
 		return;
 	sqlite_bind(st, 1, req->id);
@@ -51,13 +56,13 @@ sqlite_event_by_client_id(void *h, struct store_req *req)
 	req->err = ERR_NOT_FOUND;
 	if (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
 		req->err = 0;
-		store_req_add_event(req, read_event(st));
+		store_req_add_event(req, sqlite_read_event(st));
 		sqlite3_reset(st);
 	}
 }
 
-static void
-reverse(struct event **events, size_t n)
+void
+sqlite_reverse(struct event **events, size_t n)
 {
 	for (size_t i = 0; i < n / 2; i++) {
 		struct event *t = events[i];
@@ -77,20 +82,22 @@ sqlite_events(void *h, struct store_req *req)
 	if (!st)
 		return;
 	sqlite_bind(st, 1, req->id);
-	sqlite3_bind_int64(st, 2, seq_of(req->after));
+	sqlite3_bind_int64(st, 2, sqlite_seq(req->after));
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit + 1);
 	if (down)
-		sqlite3_bind_int64(st, 4, seq_of(req->before));
+		sqlite3_bind_int64(st, 4, sqlite_seq(req->before));
 	req->err = 0;
 	req->flag = false;
 	while (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
 		if (req->event_count == req->limit)
 			req->flag = true;
 		else
-			store_req_add_event(req, read_event(st));
+			store_req_add_event(req, sqlite_read_event(st));
 	}
 	if (down)
-		reverse(req->events, req->event_count);
+		sqlite_reverse(req->events, req->event_count);
+	if (!req->err)
+		req->err = sqlite_add_states(h, req);
 }
 
 /* The id of the event in the way of this one: its own, if it is there already. */
@@ -105,7 +112,7 @@ who_is_there(struct sqlite_handle *h, const struct event *ev, char id_r[ID_MAX])
 		return err;
 	sqlite_bind(st, 1, ev->id);
 	sqlite_bind(st, 2, ev->conversation);
-	sqlite3_bind_int64(st, 3, seq_of(ev->seq));
+	sqlite3_bind_int64(st, 3, sqlite_seq(ev->seq));
 	sqlite_bind(st, 4, ev->sender);
 	sqlite_bind(st, 5, ev->client_id);
 	if (sqlite_step(h, st, &err) == SQLITE_ROW) {
@@ -130,7 +137,7 @@ apply_one(struct sqlite_handle *h, struct store_req *req, const struct event *ev
 	if (!st)
 		return err;
 	sqlite_bind(st, 1, ev->conversation);
-	sqlite3_bind_int64(st, 2, seq_of(ev->seq));
+	sqlite3_bind_int64(st, 2, sqlite_seq(ev->seq));
 	sqlite_bind(st, 3, ev->id);
 	sqlite_bind(st, 4, ev->sender);
 	sqlite_bind(st, 5, ev->client_id);
@@ -138,9 +145,12 @@ apply_one(struct sqlite_handle *h, struct store_req *req, const struct event *ev
 	sqlite3_bind_int64(st, 7, ev->created_ms);
 	sqlite3_bind_blob(st, 8, ev->digest, EVENT_DIGEST, SQLITE_STATIC);
 	sqlite3_bind_text(st, 9, ev->data, (int)ev->data_len, SQLITE_STATIC);
+	sqlite_bind(st, 10, ev->ref);
 	err = sqlite_exec(h, st);
-	if (err || sqlite3_changes(h->db) > 0)
+	if (err)
 		return err;
+	if (sqlite3_changes(h->db) > 0)
+		return sqlite_apply_state(h, ev, req->flag);
 	err = who_is_there(h, ev, other);
 	if (err || !strcmp(other, ev->id))
 		return err;

@@ -64,6 +64,10 @@ store_req_free(struct store_req **rp)
 	free(req->conversations);
 	free(req->ids_out);
 	free(req->memberships);
+	free(req->reads);
+	for (size_t i = 0; i < req->state_count; i++)
+		message_state_free(&req->states[i]);
+	free(req->states);
 	free(req);
 }
 
@@ -129,6 +133,13 @@ store_req_add_membership(struct store_req *req)
 	m = &req->memberships[req->membership_count++];
 	memset(m, 0, sizeof(*m));
 	return m;
+}
+
+void
+store_req_add_state(struct store_req *req, struct message_state *s)
+{
+	req->states = grow(req->states, req->state_count, sizeof(*req->states));
+	req->states[req->state_count++] = s;
 }
 
 static void *

@@ -26,6 +26,7 @@
 
 #include "model/conversation.h"
 #include "model/event.h"
+#include "model/message.h"
 #include "model/user.h"
 
 #define STORE_PAGE_MAX  200  /* events or rows of one read */
@@ -81,7 +82,7 @@ enum store_op {
 	/* in: id; out: conversations[0] with members and their names; ERR_NOT_FOUND */
 	STORE_CONVERSATION_GET,
 	/* in: id = user, cursor = last conversation id, limit; out: conversations, with members, by
-	   id */
+	   id, and for each the user's membership with its counts */
 	STORE_CONVERSATION_LIST,
 	/* in: id = user; out: memberships = all of the user (no paging) */
 	STORE_MEMBERSHIPS,
@@ -93,19 +94,26 @@ enum store_op {
 	STORE_MEMBERS_ADD,
 	/* in: id = conversation, text = user; out: memberships[0]; ERR_NOT_FOUND: is no member */
 	STORE_MEMBER_CHECK,
-	/* in: id = conversation, user_id = sender, text = client_id; out: events[0]; ERR_NOT_FOUND
+	/*
+	 * in: id = conversation, user_id = sender, text = client_id; out: events[0];
+	 * ERR_NOT_FOUND.  In both cases memberships[0] of the sender; none: is no member.
 	 */
 	STORE_EVENT_BY_CLIENT_ID,
 	/*
 	 * in: id = conversation, after, before (0 = no end), limit; out: events with
 	 * after < seq < before, ascending: with before the newest `limit`, else the
-	 * oldest; flag = there are more on the far side
+	 * oldest; flag = there are more on the far side.  states[i] is the state of the
+	 * message that events[i] shows (message_shown_by), NULL: nothing happened to it
 	 */
 	STORE_EVENTS,
 	/*
-	 * in: events; applied unordered, idempotent by id, all or nothing durable.  Archiver
-	 * only.  An event whose seq or client id belongs to another event is a broken promise:
-	 * it is logged and left out, the rest is applied; out: ids_out = those left out
+	 * in: events, flag = keep what edits replace; applied unordered, idempotent by id, all
+	 * or nothing durable.  Archiver only.  An event whose seq or client id belongs to
+	 * another event is a broken promise: it is logged and left out, the rest is applied;
+	 * out: ids_out = those left out.
+	 * A deleted message's text and mentions, and those of its edits, are taken out of the
+	 * stored events, whichever of them is applied first; without flag also what a newer
+	 * edit replaced.  Digests stay as they were, so that a retry is still recognised.
 	 */
 	STORE_APPLY,
 	/* in: users = (id, last_seen_ms); an older time than the one there is left out; 0 even
@@ -117,7 +125,25 @@ enum store_op {
 	/* in: id = user, limit; out: ids_out = the conversations whose members are told of the
 	   user's presence: all but channels with more than limit members */
 	STORE_PRESENCE_CONVERSATIONS,
+	/*
+	 * in: id = message; out: events[0] and states[0], then (without states) its last
+	 * STORE_PAGE_MAX message.updated, ascending; ERR_NOT_FOUND: there is no such message
+	 */
+	STORE_MESSAGE_GET,
+	/*
+	 * in: reads; a read position moves forward only, and where the user is no member
+	 * nothing happens; all or nothing
+	 */
+	STORE_READS_PUT,
+	/* in: id = conversation, user_id, flag = muted; ERR_NOT_FOUND: is no member */
+	STORE_MEMBER_MUTE,
 	STORE_OP_COUNT
+};
+
+/* Who has read how far. */
+struct store_read {
+	char conversation[ID_MAX], user[ID_MAX];
+	uint64_t seq;
 };
 
 struct store_req {
@@ -139,6 +165,8 @@ struct store_req {
 	/* in for APPLY, out for reads.  The pool thread owns them while it runs. */
 	struct event **events;
 	size_t event_count;
+	struct store_read *reads;
+	size_t read_count;
 	/* outputs */
 	int err;
 	bool flag; /* also an input where said */
@@ -153,6 +181,8 @@ struct store_req {
 	size_t id_out_count;
 	struct membership *memberships;
 	size_t membership_count;
+	struct message_state **states; /* beside events; NULL, or event_count of them */
+	size_t state_count;
 	/* the caller's */
 	void (*done)(struct store_req *req); /* owns req then, frees it */
 	void *arg;
@@ -169,6 +199,7 @@ void store_req_add_event(struct store_req *req, struct event *ev);              
 void store_req_add_conversation(struct store_req *req, struct conversation *c); /* takes */
 void store_req_add_id(struct store_req *req, const char *id);                   /* to ids_out */
 struct membership *store_req_add_membership(struct store_req *req);
+void store_req_add_state(struct store_req *req, struct message_state *s); /* takes; may be NULL */
 
 typedef void (*store_op_fn)(void *handle, struct store_req *req); /* sets req->err */
 

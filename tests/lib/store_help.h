@@ -77,15 +77,28 @@ sqlite_unlock(void *lock)
 	sqlite3_close(lock);
 }
 
+/* The pages where tables and indexes begin, or all; without `all` the schema stays. */
 static void
 sqlite_damage(const char *where, bool all)
 {
 	uint8_t rubbish[4096];
 	int fd = open(where, O_RDWR);
 	off_t size = lseek(fd, 0, SEEK_END);
+	sqlite3_stmt *st;
+	sqlite3 *db;
 
 	memset(rubbish, 0xa5, sizeof(rubbish));
-	for (off_t at = all ? 0 : 4096; at < size; at += 4096) /* the first page: the schema */
+	assert_int_equal(sqlite3_open(where, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db,
+			     "SELECT rootpage FROM sqlite_schema WHERE rootpage > 0", -1, &st, NULL),
+	    SQLITE_OK);
+	while (!all && sqlite3_step(st) == SQLITE_ROW)
+		assert_int_equal(pwrite(fd, rubbish, sizeof(rubbish),
+				     4096 * (off_t)(sqlite3_column_int(st, 0) - 1)),
+		    sizeof(rubbish));
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	for (off_t at = 0; all && at < size; at += 4096)
 		assert_int_equal(pwrite(fd, rubbish, sizeof(rubbish), at), sizeof(rubbish));
 	close(fd);
 }
