@@ -97,6 +97,7 @@ same_again(struct archiver *a, struct store_req *old)
 
 	req->events = old->events;
 	req->event_count = old->event_count;
+	req->flag = old->flag;
 	old->events = NULL;
 	old->event_count = 0;
 	store_req_free(&old);
@@ -136,6 +137,7 @@ archive_batch(struct archiver *a, struct event **events, size_t count, bool comm
 
 	req->events = events;
 	req->event_count = count;
+	req->flag = a->child->conf->chat_keep_edits;
 	a->busy = true;
 	a->commit = commit;
 	archive_apply(a, req);

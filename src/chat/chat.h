@@ -39,6 +39,8 @@ struct chat_opts {
 	size_t max_text;
 	size_t presence_members; /* of channels that are told of presence, at most */
 	int64_t rate, burst; /* messages a second of one client; at once */
+	bool keep_edits;
+	int64_t max_reactions; /* different emoji of one message */
 	enum chat_signup_mode signup;
 	int64_t access_ttl, refresh_ttl; /* ms */
 	int hash_cost;                   /* yescrypt */
@@ -183,16 +185,43 @@ void chat_conversation_list(struct chat *c, const char *user, const char *cursor
 void chat_members_add(struct chat *c, const char *user, const char *id, const char *const *users,
     size_t count, chat_done done, void *arg);
 
-/* ---- messages (send.c, history.c) ---- */
+/* ---- messages (send.c, messages.c, history.c) ---- */
 
 struct client;
 struct chat_message {
 	const char *conversation, *client_msg_id, *text;
 	size_t text_len;
+	const char *const *mentions; /* user ids; at most MESSAGE_MENTIONS_MAX */
+	size_t mention_count;
+	const char *reply_to; /* NULL, or a message of the same conversation */
 };
-/* client: the sender's socket, or NULL for REST (then membership is asked of the store). */
+/* client: the sender's socket, whose rate it counts against, or NULL for REST. */
 void chat_send(struct chat *c, const char *user, struct client *client,
     const struct chat_message *in, chat_done done, void *arg);
+
+/*
+ * An edit (the sender alone), a deletion (the sender; in groups and channels admins too),
+ * a reaction added or taken back: type says which.  Archived: ERR_ARCHIVED; deleted:
+ * ERR_DELETED.  A reaction that is there already, or not there, makes no event: the answer
+ * has no "id" and "duplicate":true, and the present "reactions".
+ */
+struct chat_change {
+	enum event_type type;
+	const char *message;
+	const char *client_msg_id; /* NULL, or as of sends */
+	const char *text;          /* of an edit; mentions too */
+	size_t text_len;
+	const char *const *mentions;
+	size_t mention_count;
+	const char *emoji; /* of reactions */
+};
+void chat_message_change(struct chat *c, const char *user, struct client *client,
+    const struct chat_change *in, chat_done done, void *arg);
+/* The envelope with its present state; with keep_edits also "edits", the earlier texts. */
+void chat_message_get(struct chat *c, const char *user, const char *message, chat_done done,
+    void *arg);
+/* For the administrator: what is known of it and where it is. */
+void chat_message_show(struct chat *c, const char *message, chat_done done, void *arg);
 
 struct chat_page {
 	const char *conversation;

@@ -147,6 +147,13 @@ void typing_cast(struct chat *c, const char *conversation, const char *sender, s
 /* send.c */
 /* Takes an event of the server's own making through the pipeline; done may be NULL. */
 void send_event(struct chat *c, struct event *ev, chat_done done, void *arg);
+/* May one more be sent?  false: the caller was answered (rate, too many under way). */
+bool send_admit(struct chat *c, struct client *client, chat_done done, void *arg);
+/* Appends ,"mentions":[..] or nothing. */
+void send_put_mentions(struct buf *data, const char *const *mentions, size_t count);
+/* The field at fault of a text with its mentions, or NULL; *reason_r says why. */
+const char *send_text_fault(const struct chat *c, size_t text_len, const char *const *mentions,
+    size_t count, const char **reason_r);
 void send_bus_up(struct chat *c);
 void send_free_all(struct chat *c);
 

@@ -12,18 +12,18 @@
 #define SYNC_BYTES (512 * 1024) /* after which a sync ends, with more: true */
 
 static void
-put_event(struct buf *b, const struct event *ev, bool comma)
+put_event(struct buf *b, const struct range *r, size_t i, bool comma)
 {
 	if (comma)
 		buf_putc(b, ',');
-	event_envelope(b, ev);
+	message_envelope(b, r->events[i], r->states[i]);
 }
 
 static void
 put_events(struct buf *b, const struct range *r, bool comma)
 {
 	for (size_t i = 0; i < r->count; i++)
-		put_event(b, r->events[i], comma || i);
+		put_event(b, r, i, comma || i);
 }
 
 /* ---- one page ---- */
@@ -175,7 +175,7 @@ sync_part(void *arg, const struct range *r)
 		return;
 	}
 	for (i = 0; i < r->count && op->events.len < SYNC_BYTES; i++)
-		put_event(&op->events, r->events[i], op->events.len > 0);
+		put_event(&op->events, r, i, op->events.len > 0);
 	op->left = op->events.len < SYNC_BYTES ? op->left - r->count : 0;
 	op->more = op->more || r->more || i < r->count;
 	op->next++;

@@ -6,6 +6,11 @@
  * what is at or below it is in the store, because the window is trimmed only up to
  * what is archived.  The window is read first: had the store been read first, an
  * event could be archived and trimmed between the two reads and be in neither.
+ *
+ * Then the messages' state is laid over: what the store has of it came with its events,
+ * and what is not archived yet the window is asked for (`about`), if it said that it has
+ * such events at all.  This last question may come after the store's answer, because
+ * what is archived in between stays in the window for another minute.
  */
 #include "chat/range.h"
 
@@ -26,45 +31,174 @@ struct range_op {
 	struct event **recent; /* what the window had, references */
 	size_t recent_count;
 	bool recent_more;
+	size_t abouts; /* events about messages in the window */
+	/* the answer: references, and states of its own */
+	struct event **events;
+	struct message_state **states;
+	size_t count;
+	bool more;
+	/* the messages that the window is asked about, and which of them are under way */
+	char (*ids)[ID_MAX];
+	size_t id_count, asked_from, asked_count;
 	range_cb cb;
 	void *arg;
 };
 
+static void ask_about(struct range_op *op);
+
 static void
-range_end(struct range_op *op, const struct range *r)
+range_free(struct range_op *op)
 {
-	op->cb(op->arg, r);
 	for (size_t i = 0; i < op->recent_count; i++)
 		event_unref(&op->recent[i]);
+	for (size_t i = 0; i < op->count; i++) {
+		event_unref(&op->events[i]);
+		message_state_free(&op->states[i]);
+	}
 	free(op->recent);
+	free(op->events);
+	free(op->states);
+	free(op->ids);
 	free(op);
 }
 
 static void
 range_fail(struct range_op *op, int err)
 {
-	struct range r = {.err = err};
+	struct range r = {.err = err == ERR_UNKNOWN_OUTCOME ? ERR_UNAVAILABLE : err};
 
-	range_end(op, &r);
+	op->cb(op->arg, &r);
+	range_free(op);
 }
+
+static void
+range_end(struct range_op *op)
+{
+	struct range r = {
+	    .events = op->events, .states = op->states, .count = op->count, .more = op->more};
+
+	op->cb(op->arg, &r);
+	range_free(op);
+}
+
+/* Room for this many events of the answer. */
+static void
+answer_room(struct range_op *op, size_t count)
+{
+	op->events = xcalloc(count + 1, sizeof(*op->events));
+	op->states = xcalloc(count + 1, sizeof(*op->states));
+}
+
+static void
+answer_add(struct range_op *op, struct event *ev)
+{
+	op->events[op->count++] = event_ref(ev);
+}
+
+/* The same with its state, which the request gives away. */
+static void
+answer_add_stored(struct range_op *op, struct store_req *req, size_t i)
+{
+	if (i < req->state_count) {
+		op->states[op->count] = req->states[i];
+		req->states[i] = NULL;
+	}
+	answer_add(op, req->events[i]);
+}
+
+/* ---- the state of messages that is only in the window ---- */
+
+static void
+fold_about(struct range_op *op, struct event *about)
+{
+	for (size_t i = 0; i < op->count; i++) {
+		const char *id = message_shown_by(op->events[i]);
+
+		if (!id || strcmp(id, about->ref) != 0)
+			continue;
+		if (!op->states[i])
+			op->states[i] = message_state_new(id);
+		message_state_fold(op->states[i], about);
+	}
+}
+
+static void
+told_about(void *arg, const struct bus_window *w)
+{
+	struct range_op *op = arg;
+
+	if (w->err) {
+		range_fail(op, w->err);
+		return;
+	}
+	if (w->more && op->asked_count > 1) { /* more than fits: fewer messages at a time */
+		op->asked_count /= 2;
+		ask_about(op);
+		return;
+	}
+	for (size_t i = 0; i < w->count; i++)
+		fold_about(op, w->events[i]);
+	op->asked_from += op->asked_count;
+	op->asked_count = op->id_count - op->asked_from;
+	ask_about(op);
+}
+
+static void
+ask_about(struct range_op *op)
+{
+	int err;
+
+	if (!op->asked_count) {
+		range_end(op);
+		return;
+	}
+	err = bus_about(op->chat->bus, op->conversation,
+	    (const char(*)[ID_MAX])op->ids + op->asked_from, op->asked_count, told_about, op);
+	if (err < 0)
+		range_fail(op, err);
+}
+
+static bool
+has_id(const struct range_op *op, const char *id)
+{
+	for (size_t i = 0; i < op->id_count; i++)
+		if (!strcmp(op->ids[i], id))
+			return true;
+	return false;
+}
+
+static void
+lay_over(struct range_op *op)
+{
+	_Static_assert(STORE_PAGE_MAX <= BUS_ABOUT_IDS, "one question for a page");
+	op->ids = xcalloc(op->count + 1, sizeof(*op->ids));
+	for (size_t i = 0; op->abouts && i < op->count; i++) {
+		const char *id = message_shown_by(op->events[i]);
+
+		if (id && !has_id(op, id))
+			str_copy(op->ids[op->id_count++], ID_MAX, id);
+	}
+	op->asked_count = op->id_count;
+	ask_about(op);
+}
+
+/* ---- window and store joined ---- */
 
 /* Older ones of the store, then all of the window's. */
 static void
 join_before(struct range_op *op, struct store_req *req)
 {
 	size_t old = req->event_count, room = op->limit - op->recent_count;
-	struct event **all = xcalloc(old + op->recent_count + 1, sizeof(struct event *));
-	struct range r = {.events = all};
 	size_t skip =
 	    old > room ? old - room : 0; /* one more was asked for to see that it is there */
 
+	answer_room(op, old + op->recent_count);
 	for (size_t i = skip; i < old; i++)
-		all[r.count++] = req->events[i];
+		answer_add_stored(op, req, i);
 	for (size_t i = 0; i < op->recent_count; i++)
-		all[r.count++] = op->recent[i];
-	r.more = skip > 0 || req->flag;
-	range_end(op, &r);
-	free(all);
+		answer_add(op, op->recent[i]);
+	op->more = skip > 0 || req->flag;
+	lay_over(op);
 }
 
 /*
@@ -74,27 +208,25 @@ join_before(struct range_op *op, struct store_req *req)
 static void
 join_after(struct range_op *op, struct store_req *req)
 {
-	struct event **all = xcalloc(op->limit + req->event_count + 1, sizeof(struct event *));
-	struct range r = {.events = all};
 	uint64_t last = op->after;
 	size_t i;
 
+	answer_room(op, op->limit + req->event_count);
 	for (i = 0; i < req->event_count && req->events[i]->seq <= op->floor; i++) {
-		all[r.count++] = req->events[i];
 		last = req->events[i]->seq;
+		answer_add_stored(op, req, i);
 	}
-	r.more = req->flag && i == req->event_count;
-	for (i = 0; !r.more && i < op->recent_count; i++) {
+	op->more = req->flag && i == req->event_count;
+	for (i = 0; !op->more && i < op->recent_count; i++) {
 		if (op->recent[i]->seq <= last)
 			continue;
-		if (r.count == op->limit)
-			r.more = true;
+		if (op->count == op->limit)
+			op->more = true;
 		else
-			all[r.count++] = op->recent[i];
+			answer_add(op, op->recent[i]);
 	}
-	r.more = r.more || op->recent_more;
-	range_end(op, &r);
-	free(all);
+	op->more = op->more || op->recent_more;
+	lay_over(op);
 }
 
 static void
@@ -143,15 +275,19 @@ static void
 windowed(void *arg, const struct bus_window *w)
 {
 	struct range_op *op = arg;
-	struct range r = {.events = w->events, .count = w->count, .more = w->more};
 	uint64_t before;
 
 	if (w->err) {
-		range_fail(op, w->err == ERR_UNKNOWN_OUTCOME ? ERR_UNAVAILABLE : w->err);
+		range_fail(op, w->err);
 		return;
 	}
-	if (op->forward ? w->floor <= op->after : w->more) {
-		range_end(op, &r); /* the window has it all */
+	op->abouts = w->abouts;
+	if (op->forward ? w->floor <= op->after : w->more) { /* the window has it all */
+		answer_room(op, w->count);
+		for (size_t i = 0; i < w->count; i++)
+			answer_add(op, w->events[i]);
+		op->more = w->more;
+		lay_over(op);
 		return;
 	}
 	keep_recent(op, w);

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * range: reads events of a conversation from the recent window and the store
- * together, so that history never lags behind the archiver.  Thread: loop.
+ * together, so that history never lags behind the archiver, and never shows a text that
+ * an acknowledged edit or deletion has replaced.  Thread: loop.
  */
 #ifndef PALAVER_CHAT_RANGE_H
 #define PALAVER_CHAT_RANGE_H
 
 #include "chat/chat.h"
+#include "model/message.h"
 
 struct range {
 	int err; /* 0, or retryable */
 	struct event **events; /* ascending; borrowed */
+	/* Beside events: the present state of the message that each shows, or NULL. */
+	struct message_state **states;
 	size_t count;
 	bool more; /* further ones on the far side */
 };

@@ -4,7 +4,9 @@
  * thread.
  *
  *	chat_send      checks; then send_lookup
- *	send_lookup    asks the store whether this client id made a message before
+ *	send_lookup    asks the store whether this client id made a message before, and
+ *	               whether the sender is a member and may send; then, if it is a reply,
+ *	               whether there is such a message
  *	send_intake    the unnumbered event goes into the spool: survives kill -9
  *	send_submit    the bus numbers, deduplicates and publishes it
  *	send_append    the numbered event is made durable by the journal
@@ -25,6 +27,7 @@
 #include <utlist.h>
 
 #include "chat/chat_int.h"
+#include "chat/present.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -53,6 +56,11 @@ struct send_op {
 	int64_t looked_up_ms, deadline_ms; /* monotonic */
 	int lookup_err;
 	struct event *found;
+	bool by_client; /* must be a member, and the conversation not archived */
+	char reply_to[ID_MAX];
+	uint64_t since; /* of the member: sees nothing up to here */
+	int refusal;    /* what is wrong with a new one; 0: nothing */
+	const char *pointer, *reason;
 	chat_done done; /* NULL: answered, or nobody waits */
 	void *arg;
 	struct send_op *prev, *next;
@@ -81,7 +89,7 @@ answer(struct send_op *op, int err)
 	if (!done)
 		return;
 	op->chat->stats.refused++;
-	chat_answer_error(done, op->arg, err, NULL, NULL);
+	chat_answer_error(done, op->arg, err, op->pointer, op->reason);
 }
 
 /* Takes the op off `sends` and ends it with an error that means: nothing happened. */
@@ -110,12 +118,16 @@ acknowledge(struct send_op *op, const struct event *ev, enum journal_durable how
 		return;
 	clock_format(ev->created_ms, when);
 	buf_init(&json);
-	buf_printf(&json,
-	    "{\"id\":\"%s\",\"conversation_id\":\"%s\",\"seq\":%llu,\"created_at\":\"%s\","
-	    "\"client_msg_id\":\"%s\",\"durable\":\"%s\",\"duplicate\":%s}",
-	    ev->id, ev->conversation, (unsigned long long)ev->seq, when, ev->client_id,
+	buf_printf(&json, "{\"id\":\"%s\",", ev->id);
+	if (ev->ref[0])
+		buf_printf(&json, "\"message_id\":\"%s\",", ev->ref);
+	buf_printf(&json, "\"conversation_id\":\"%s\",\"seq\":%llu,\"created_at\":\"%s\",",
+	    ev->conversation, (unsigned long long)ev->seq, when);
+	if (ev->client_id[0])
+		buf_printf(&json, "\"client_msg_id\":\"%s\",", ev->client_id);
+	buf_printf(&json, "\"durable\":\"%s\",\"duplicate\":%s}",
 	    how == JOURNAL_DURABLE_LOG ? "log" : "local", op->duplicate ? "true" : "false");
-	chat_answer_json(done, op->arg, !op->duplicate, &json);
+	chat_answer_json(done, op->arg, !op->duplicate && ev->type == EVENT_MESSAGE_CREATED, &json);
 	buf_fini(&json);
 }
 
@@ -226,15 +238,64 @@ go_on(struct send_op *op)
 		op->state = SEND_WAIT_BUS; /* may have been published: try again */
 	else if (op->lookup_err != ERR_NOT_FOUND)
 		send_refuse(op, op->lookup_err);
+	else if (op->refusal && !op->has_ticket)
+		send_refuse(op, op->refusal);
 	else
 		send_intake(op);
+}
+
+/* The op has all its answers; it goes on when those before it have theirs. */
+static void
+lookup_end(struct send_op *op)
+{
+	struct chat *c = op->chat;
+	struct send_op *head;
+
+	op->state = SEND_LOOKED_UP;
+	while ((head = c->lookups) && head->state == SEND_LOOKED_UP) {
+		DL_DELETE(c->lookups, head);
+		go_on(head);
+	}
+}
+
+/* A reply to a deleted message is one, too: the retry of a send must not fail by that. */
+static void
+reply_checked(void *arg, const struct present *p)
+{
+	struct send_op *op = arg;
+
+	if (p->err && p->err != ERR_NOT_FOUND) {
+		op->lookup_err = p->err;
+	} else if (p->err || strcmp(p->message->conversation, op->ev->conversation) != 0 ||
+		   p->message->seq <= op->since) {
+		op->refusal = ERR_INVALID_FIELD;
+		op->pointer = "/reply_to";
+		op->reason = "no_such_message";
+	}
+	lookup_end(op);
+}
+
+static void
+check_sender(struct send_op *op, const struct store_req *req)
+{
+	const struct membership *m = req->memberships;
+
+	if (!op->by_client)
+		return;
+	if (!req->membership_count) {
+		op->refusal = ERR_NOT_FOUND;
+		return;
+	}
+	op->since = m->since;
+	if (m->archived)
+		op->refusal = ERR_ARCHIVED;
 }
 
 static void
 looked_up(struct store_req *req)
 {
-	struct send_op *op = req->arg, *head;
-	struct chat *c = op->chat;
+	struct send_op *op = req->arg;
+	bool is_new;
 
 	op->lookup_err = req->err;
 	if (!req->err && req->event_count)
@@ -243,12 +304,14 @@ looked_up(struct store_req *req)
 		op->lookup_err = ERR_INTERNAL;
 	if (!op->lookup_err || op->lookup_err == ERR_NOT_FOUND)
 		op->looked_up_ms = clock_mono_ms(); /* else: nothing is known yet */
-	op->state = SEND_LOOKED_UP;
+	is_new = op->lookup_err == ERR_NOT_FOUND && !op->has_ticket;
+	if (is_new)
+		check_sender(op, req);
 	store_req_free(&req);
-	while ((head = c->lookups) && head->state == SEND_LOOKED_UP) {
-		DL_DELETE(c->lookups, head);
-		go_on(head);
-	}
+	if (is_new && !op->refusal && op->reply_to[0])
+		present_find(op->chat, op->reply_to, reply_checked, op);
+	else
+		lookup_end(op);
 }
 
 /* The op is on `sends`, or on no list if it is new; 0: it is on `lookups` now. */
@@ -358,6 +421,15 @@ send_event(struct chat *c, struct event *ev, chat_done done, void *arg)
 
 /* ---- from a client ---- */
 
+void
+send_put_mentions(struct buf *data, const char *const *mentions, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		buf_printf(data, "%s\"%s\"", i ? "," : ",\"mentions\":[", mentions[i]);
+	if (count)
+		buf_putc(data, ']');
+}
+
 static struct event *
 make_message(const char *user, const struct chat_message *in)
 {
@@ -368,6 +440,9 @@ make_message(const char *user, const struct chat_message *in)
 	buf_printf(&data, "{\"sender_id\":\"%s\",\"client_msg_id\":\"%s\",\"text\":", user,
 	    in->client_msg_id);
 	json_put_string(&data, in->text, in->text_len);
+	send_put_mentions(&data, in->mentions, in->mention_count);
+	if (in->reply_to)
+		buf_printf(&data, ",\"reply_to\":\"%s\"", in->reply_to);
 	buf_putc(&data, '}');
 	ev = event_new(EVENT_MESSAGE_CREATED, in->conversation, user, in->client_msg_id,
 	    (const char *)data.data, data.len);
@@ -375,36 +450,21 @@ make_message(const char *user, const struct chat_message *in)
 	return ev;
 }
 
-/* Membership of a sender without a socket is asked of the store first. */
-struct checked_send {
-	struct chat *chat;
-	struct event *ev;
-	chat_done done;
-	void *arg;
-};
-
-static void
-member_checked(struct store_req *req)
+const char *
+send_text_fault(const struct chat *c, size_t text_len, const char *const *mentions, size_t count,
+    const char **reason_r)
 {
-	struct checked_send *cs = req->arg;
-
-	if (req->err) {
-		event_unref(&cs->ev);
-		chat_answer_error(cs->done, cs->arg, req->err, NULL, NULL);
-	} else {
-		send_event(cs->chat, cs->ev, cs->done, cs->arg);
-	}
-	store_req_free(&req);
-	free(cs);
-}
-
-static void
-check_member(struct chat *c, const char *user, struct event *ev, chat_done done, void *arg)
-{
-	struct checked_send *cs = xcalloc(1, sizeof(*cs));
-
-	*cs = (struct checked_send){c, ev, done, arg};
-	chat_check_member(c, ev->conversation, user, member_checked, cs);
+	*reason_r = text_len ? "too_long" : "empty";
+	if (!text_len || text_len > c->opts.max_text)
+		return "/text";
+	*reason_r = "too_many";
+	if (count > MESSAGE_MENTIONS_MAX)
+		return "/mentions";
+	*reason_r = "invalid";
+	for (size_t i = 0; i < count; i++)
+		if (!id_valid(mentions[i], "usr"))
+			return "/mentions";
+	return NULL;
 }
 
 /* The field at fault, or NULL; *reason_r says why. */
@@ -417,10 +477,24 @@ message_fault(const struct chat *c, const struct chat_message *in, const char **
 	*reason_r = "not_a_uuid";
 	if (!uuid_valid(in->client_msg_id))
 		return "/client_msg_id";
-	*reason_r = in->text_len ? "too_long" : "empty";
-	if (!in->text_len || in->text_len > c->opts.max_text)
-		return "/text";
-	return NULL;
+	*reason_r = "no_such_message";
+	if (in->reply_to && !id_valid(in->reply_to, "msg"))
+		return "/reply_to";
+	return send_text_fault(c, in->text_len, in->mentions, in->mention_count, reason_r);
+}
+
+bool
+send_admit(struct chat *c, struct client *client, chat_done done, void *arg)
+{
+	int err = 0;
+
+	if (client && !client_take_token(client))
+		err = ERR_RATE_LIMITED;
+	else if (c->send_count >= SENDS_MAX)
+		err = ERR_OVERLOADED;
+	if (err)
+		chat_answer_error(done, arg, err, NULL, NULL);
+	return !err;
 }
 
 void
@@ -428,24 +502,20 @@ chat_send(struct chat *c, const char *user, struct client *client, const struct 
     chat_done done, void *arg)
 {
 	const char *reason, *pointer = message_fault(c, in, &reason);
+	struct send_op *op;
 
 	if (pointer) {
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	if (client && !client_take_token(client)) {
-		chat_answer_error(done, arg, ERR_RATE_LIMITED, NULL, NULL);
+	if (!send_admit(c, client, done, arg))
 		return;
-	}
-	if (c->send_count >= SENDS_MAX) {
-		chat_answer_error(done, arg, ERR_OVERLOADED, NULL, NULL);
-		return;
-	}
 	c->stats.sent++;
-	if (client && client_attachment(client, in->conversation))
-		send_event(c, make_message(user, in), done, arg);
-	else
-		check_member(c, user, make_message(user, in), done, arg);
+	op = send_new(c, make_message(user, in), done, arg);
+	op->by_client = true;
+	if (in->reply_to)
+		str_copy(op->reply_to, sizeof(op->reply_to), in->reply_to);
+	send_start(op);
 }
 
 /* ---- replay and the end ---- */

@@ -21,6 +21,20 @@ message_state_new(const char *id)
 	return s;
 }
 
+struct message_state *
+message_state_copy(const struct message_state *s)
+{
+	struct message_state *n = xmalloc(sizeof(*n));
+	size_t size = s->reaction_count * sizeof(*s->reactions);
+
+	*n = *s;
+	n->edit = s->edit ? event_ref(s->edit) : NULL;
+	n->reactions = size ? xmalloc(size) : NULL;
+	if (size)
+		memcpy(n->reactions, s->reactions, size);
+	return n;
+}
+
 void
 message_state_free(struct message_state **sp)
 {

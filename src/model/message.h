@@ -42,6 +42,7 @@ struct message_state {
 };
 
 struct message_state *message_state_new(const char *id);
+struct message_state *message_state_copy(const struct message_state *s);
 void message_state_free(struct message_state **s);
 /* ev: numbered, may be about anything; what is not about this message is ignored. */
 void message_state_fold(struct message_state *s, struct event *ev);

@@ -39,6 +39,8 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->presence_members = (size_t)c->chat_presence_members;
 	o->rate = c->chat_rate;
 	o->burst = c->chat_burst;
+	o->keep_edits = c->chat_keep_edits;
+	o->max_reactions = c->chat_max_reactions;
 	o->signup = signup_mode(c->accounts_signup);
 	o->access_ttl = c->accounts_access_ttl;
 	o->refresh_ttl = c->accounts_refresh_ttl;
