@@ -47,6 +47,12 @@ static const struct route {
     {HTTP_GET, "/v1/conversations/{id}/messages", api_get_messages, NEEDS_LOGIN},
     {HTTP_POST, "/v1/conversations/{id}/messages", api_post_messages, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/presence", api_get_presence, NEEDS_LOGIN},
+    {HTTP_GET, "/v1/messages/{id}", api_get_message, NEEDS_LOGIN},
+    {HTTP_PATCH, "/v1/messages/{id}", api_patch_message, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_DELETE, "/v1/messages/{id}", api_delete_message, NEEDS_LOGIN | MAY_HAVE_BODY},
+    {HTTP_PUT, "/v1/messages/{id}/reactions/{emoji}", api_put_reaction, NEEDS_LOGIN | MAY_HAVE_BODY},
+    {HTTP_DELETE, "/v1/messages/{id}/reactions/{emoji}", api_delete_reaction,
+	NEEDS_LOGIN | MAY_HAVE_BODY},
     {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY},
 };
 #define ROUTES (sizeof(routes) / sizeof(*routes))
@@ -213,14 +219,14 @@ api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r)
 
 /* ---- requests ---- */
 
-/* Compares segment by segment; {id} takes one segment into params. */
+/* Compares segment by segment; {id} takes one segment into params, {emoji} a longer one. */
 static bool
-path_matches(const char *pattern, const char *path, char params[API_PARAMS][ID_MAX])
+path_matches(const char *pattern, const char *path, char params[API_PARAMS][API_PARAM_MAX])
 {
 	int n = 0;
 
 	while (*pattern) {
-		size_t len;
+		size_t len, max;
 
 		if (*pattern != '{') {
 			if (*pattern++ != *path++)
@@ -228,7 +234,8 @@ path_matches(const char *pattern, const char *path, char params[API_PARAMS][ID_M
 			continue;
 		}
 		len = strcspn(path, "/");
-		if (!len || len >= ID_MAX || n == API_PARAMS)
+		max = strncmp(pattern, "{emoji}", 7) == 0 ? API_PARAM_MAX : ID_MAX;
+		if (!len || len >= max || n == API_PARAMS)
 			return false;
 		memcpy(params[n], path, len);
 		params[n++][len] = '\0';

@@ -13,6 +13,7 @@
 #include "lib/json.h"
 
 #define API_PARAMS 2
+#define API_PARAM_MAX 256 /* ids are shorter than ID_MAX; an emoji need not be */
 
 struct api {
 	struct chat *chat;
@@ -25,7 +26,7 @@ struct api_call {
 	struct http_req *req; /* NULL: the client went away */
 	struct chat_identity who; /* of routes that need a login */
 	struct json_object *body; /* an object, or NULL */
-	char params[API_PARAMS][ID_MAX]; /* {id} of the path */
+	char params[API_PARAMS][API_PARAM_MAX]; /* {id} of the path */
 	bool no_content;  /* success is 204 */
 	bool logs_out;    /* success takes the cookies away */
 	bool cookies;     /* the tokens of the answer go into cookies, not into its body */
@@ -92,5 +93,10 @@ void api_get_presence(struct api_call *call);
 void api_get_messages(struct api_call *call);
 void api_post_messages(struct api_call *call);
 void api_post_sync(struct api_call *call);
+void api_get_message(struct api_call *call);
+void api_patch_message(struct api_call *call);
+void api_delete_message(struct api_call *call);
+void api_put_reaction(struct api_call *call);
+void api_delete_reaction(struct api_call *call);
 
 #endif

@@ -86,7 +86,7 @@ fields_read(struct json_object *o, const struct field *fields, size_t count, con
 const char **
 fields_strings(struct json_object *array, size_t *count_r)
 {
-	size_t n = json_object_array_length(array);
+	size_t n = array ? json_object_array_length(array) : 0;
 	const char **s = xcalloc(n + 1, sizeof(*s));
 
 	for (size_t i = 0; i < n; i++)

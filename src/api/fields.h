@@ -33,7 +33,10 @@ struct field {
 int fields_read(struct json_object *o, const struct field *fields, size_t count,
     const char **pointer_r, const char **reason_r);
 
-/* The strings of a FIELD_STRS as an array for the chat; the caller frees the array alone. */
+/*
+ * The strings of a FIELD_STRS (NULL: it was absent) as an array for the chat; the caller
+ * frees the array alone.
+ */
 const char **fields_strings(struct json_object *array, size_t *count_r);
 
 #endif

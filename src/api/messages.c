@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * messages: /v1/conversations/{id}/messages and /v1/sync.  Worker, loop thread.
+ * messages: /v1/conversations/{id}/messages, /v1/messages/{id} and /v1/sync.  Worker, loop thread.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,20 +42,91 @@ api_get_messages(struct api_call *call)
 void
 api_post_messages(struct api_call *call)
 {
-	const char *pointer, *reason;
+	const char *pointer, *reason, **list;
 	struct chat_message in = {.conversation = call->params[0]};
+	struct json_object *mentions = NULL;
 	const struct field fields[] = {
 	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
 	    {"text", FIELD_STR, true, &in.text},
+	    {"mentions", FIELD_STRS, false, &mentions},
+	    {"reply_to", FIELD_STR, false, &in.reply_to},
 	};
 
-	if (fields_read(call->body, fields, 2, &pointer, &reason)) {
+	if (fields_read(call->body, fields, 4, &pointer, &reason)) {
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
 	in.text_len = strlen(in.text);
+	list = fields_strings(mentions, &in.mention_count);
+	in.mentions = list;
 	chat_send(call->api->chat, call->who.user, NULL, &in, api_done, call);
+	free(list);
 }
+
+/* ---- one message ---- */
+
+void
+api_get_message(struct api_call *call)
+{
+	chat_message_get(call->api->chat, call->who.user, call->params[0], api_done, call);
+}
+
+void
+api_patch_message(struct api_call *call)
+{
+	const char *pointer, *reason, **list;
+	struct chat_change in = {.type = EVENT_MESSAGE_UPDATED, .message = call->params[0]};
+	struct json_object *mentions = NULL;
+	const struct field fields[] = {
+	    {"text", FIELD_STR, true, &in.text},
+	    {"mentions", FIELD_STRS, false, &mentions},
+	    {"client_msg_id", FIELD_STR, false, &in.client_msg_id},
+	};
+
+	if (fields_read(call->body, fields, 3, &pointer, &reason)) {
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	in.text_len = strlen(in.text);
+	list = fields_strings(mentions, &in.mention_count);
+	in.mentions = list;
+	chat_message_change(call->api->chat, call->who.user, NULL, &in, api_done, call);
+	free(list);
+}
+
+/* The body has nothing but a client_msg_id, and need not be there. */
+static void
+change(struct api_call *call, enum event_type type, const char *emoji)
+{
+	const char *pointer, *reason;
+	struct chat_change in = {.type = type, .message = call->params[0], .emoji = emoji};
+	const struct field fields[] = {{"client_msg_id", FIELD_STR, false, &in.client_msg_id}};
+
+	if (fields_read(call->body, fields, 1, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else
+		chat_message_change(call->api->chat, call->who.user, NULL, &in, api_done, call);
+}
+
+void
+api_delete_message(struct api_call *call)
+{
+	change(call, EVENT_MESSAGE_DELETED, NULL);
+}
+
+void
+api_put_reaction(struct api_call *call)
+{
+	change(call, EVENT_REACTION_ADDED, call->params[1]);
+}
+
+void
+api_delete_reaction(struct api_call *call)
+{
+	change(call, EVENT_REACTION_REMOVED, call->params[1]);
+}
+
+/* ---- sync ---- */
 
 int
 api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,

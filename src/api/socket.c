@@ -9,26 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api_int.h"
 #include "api/problem.h"
-#include "chat/client.h"
+#include "api/socket_int.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
 #define NAMESPACE "/"
-
-struct api_socket {
-	struct api *api;
-	struct sio_socket *s;
-	struct client *client;
-	unsigned int calls;
-	bool arriving; /* from another worker; it has joined long ago */
-};
-
-struct socket_call {
-	struct api_socket *socket;
-	int64_t ack;
-};
 
 /* ---- encoding for many ---- */
 
@@ -66,8 +52,8 @@ socket_release(struct api_socket *as)
 		free(as);
 }
 
-static void
-call_done(void *arg, const struct chat_result *res)
+void
+socket_done(void *arg, const struct chat_result *res)
 {
 	struct socket_call *call = arg;
 	struct api_socket *as = call->socket;
@@ -92,24 +78,16 @@ call_done(void *arg, const struct chat_result *res)
 
 /* ---- events ---- */
 
-static void
-message_send(struct socket_call *call, struct json_object *body)
+bool
+socket_fields(
+    struct socket_call *call, struct json_object *body, const struct field *fields, size_t count)
 {
-	struct api_socket *as = call->socket;
 	const char *pointer, *reason;
-	struct chat_message in = {0};
-	const struct field fields[] = {
-	    {"conversation_id", FIELD_STR, true, &in.conversation},
-	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
-	    {"text", FIELD_STR, true, &in.text},
-	};
 
-	if (fields_read(body, fields, 3, &pointer, &reason)) {
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
-		return;
-	}
-	in.text_len = strlen(in.text);
-	chat_send(as->api->chat, client_user(as->client), as->client, &in, call_done, call);
+	if (!fields_read(body, fields, count, &pointer, &reason))
+		return true;
+	chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
+	return false;
 }
 
 static void
@@ -121,10 +99,10 @@ sync(struct socket_call *call, struct json_object *body)
 	size_t count, limit;
 
 	if (api_read_sync(body, &entries, &count, &limit, &pointer, &reason)) {
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	chat_sync(as->api->chat, client_user(as->client), entries, count, limit, call_done, call);
+	chat_sync(as->api->chat, client_user(as->client), entries, count, limit, socket_done, call);
 	free(entries);
 }
 
@@ -142,14 +120,14 @@ typing_set(struct socket_call *call, struct json_object *body)
 	int err;
 
 	if (fields_read(body, fields, 2, &pointer, &reason)) {
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
 	err = chat_typing(as->api->chat, as->client, conversation, typing);
 	if (err)
-		chat_answer_error(call_done, call, err, NULL, NULL);
+		chat_answer_error(socket_done, call, err, NULL, NULL);
 	else
-		call_done(call, &ok);
+		socket_done(call, &ok);
 }
 
 static void
@@ -191,7 +169,11 @@ static const struct socket_event {
 	const char *name;
 	void (*handler)(struct socket_call *call, struct json_object *body);
 } events[] = {
-    {"message.send", message_send},
+    {"message.send", socket_message_send},
+    {"message.edit", socket_message_edit},
+    {"message.delete", socket_message_delete},
+    {"reaction.add", socket_reaction_add},
+    {"reaction.remove", socket_reaction_remove},
     {"sync", sync},
     {"typing.set", typing_set},
     {"presence.set", presence_set},
@@ -218,7 +200,7 @@ on_event(
 	call->ack = ack;
 	as->calls++;
 	if (!json_object_is_type(body, json_type_object)) {
-		chat_answer_error(call_done, call, ERR_BAD_REQUEST, "", "not_an_object");
+		chat_answer_error(socket_done, call, ERR_BAD_REQUEST, "", "not_an_object");
 		return;
 	}
 	for (size_t i = 0; i < EVENTS; i++) {
@@ -227,7 +209,7 @@ on_event(
 			return;
 		}
 	}
-	chat_answer_error(call_done, call, ERR_UNKNOWN_EVENT, NULL, NULL);
+	chat_answer_error(socket_done, call, ERR_UNKNOWN_EVENT, NULL, NULL);
 }
 
 /* ---- joining and leaving ---- */

@@ -245,16 +245,14 @@ lay_over_edit(struct json_object *data, const struct event *edit)
 		json_object_object_add(data, "text", json_object_get(text));
 	if (newest && json_object_object_get_ex(newest, "mentions", &mentions))
 		json_object_object_add(data, "mentions", json_object_get(mentions));
-	put_time(data, "edited_at", edit->created_ms);
 	json_object_put(newest);
 }
 
 static void
-lay_over_deletion(struct json_object *data, int64_t deleted_ms)
+lay_over_deletion(struct json_object *data)
 {
 	json_object_object_del(data, "mentions");
 	json_object_object_add(data, "text", json_object_new_string(""));
-	put_time(data, "deleted_at", deleted_ms);
 }
 
 /* The opening of the envelope is that of event.c; only the data differs. */
@@ -282,9 +280,13 @@ message_envelope(struct buf *b, const struct event *ev, const struct message_sta
 		return;
 	}
 	if (s->deleted_seq)
-		lay_over_deletion(data, s->deleted_ms);
+		lay_over_deletion(data);
 	else if (s->edit)
 		lay_over_edit(data, s->edit);
+	if (created && s->deleted_seq)
+		put_time(data, "deleted_at", s->deleted_ms);
+	else if (created && s->edit)
+		put_time(data, "edited_at", s->edit->created_ms);
 	buf_init(&text);
 	json_put(&text, data);
 	if (created && !s->deleted_seq && message_emoji_count(s, "", &used)) {

@@ -62,8 +62,8 @@ bool message_emoji_valid(const char *emoji);
 const char *message_shown_by(const struct event *ev);
 
 /*
- * The envelope of event.h; with s (may be NULL) the data is the present one: text,
- * mentions, "edited_at", "deleted_at", and of a message.created "reactions".
+ * The envelope of event.h; with s (may be NULL) the data is the present one: text and
+ * mentions, and of a message.created "edited_at" or "deleted_at", and "reactions".
  */
 void message_envelope(struct buf *b, const struct event *ev, const struct message_state *s);
 /* [{"emoji":"..","user_ids":["usr_.."]}], in the order in which they were first given. */

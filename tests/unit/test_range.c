@@ -23,17 +23,40 @@
 static const uint64_t *in_store, *in_window;
 static uint64_t floor_seq;
 
+static const char *
+id_of(uint64_t seq)
+{
+	static char id[ID_MAX];
+
+	snprintf(id, sizeof(id), "msg_%026llu", (unsigned long long)seq);
+	return id;
+}
+
+static struct event *
+make_edit(uint64_t of, uint64_t seq, const char *data)
+{
+	struct event *ev =
+	    event_new_about(EVENT_MESSAGE_UPDATED, CNV, USR, "", id_of(of), data, strlen(data));
+	struct event *n = event_numbered(ev, seq, 1);
+
+	event_unref(&ev);
+	return n;
+}
+
 static struct event *
 make(uint64_t seq)
 {
 	struct event *ev = event_new(EVENT_MESSAGE_CREATED, CNV, USR, "", "{}", 2), *n;
 
+	str_copy(ev->id, sizeof(ev->id), id_of(seq));
 	n = event_numbered(ev, seq, 1);
 	event_unref(&ev);
 	return n;
 }
 
 /* ---- the store ---- */
+
+static bool edit_in_store; /* an older edit of message 2, whose text is a */
 
 static void
 read_events(void *handle, struct store_req *req)
@@ -52,6 +75,14 @@ read_events(void *handle, struct store_req *req)
 		if (in_store[i] > req->after && (!req->before || in_store[i] < req->before) &&
 		    k++ >= from)
 			store_req_add_event(req, make(in_store[i]));
+	for (size_t i = 0; i < req->event_count; i++) {
+		bool edited = edit_in_store && req->events[i]->seq == 2;
+		struct message_state *s = edited ? message_state_new(id_of(2)) : NULL;
+
+		if (s)
+			s->edit = make_edit(2, 19, "{\"text\":\"a\"}");
+		store_req_add_state(req, s);
+	}
 }
 
 static void *
@@ -72,6 +103,8 @@ static const struct store_impl fake_store = {.name = "fake",
 
 /* ---- the bus ---- */
 
+static bool edits_in_window;
+
 static int
 read_window(struct bus *b, const char *conversation, uint64_t after, uint64_t before, size_t limit,
     bus_window_cb cb, void *arg)
@@ -88,13 +121,40 @@ read_window(struct bus *b, const char *conversation, uint64_t after, uint64_t be
 	if (before && n > limit)
 		from = n - limit;
 	w.events = events + from;
+	w.abouts = edits_in_window ? 3 : 0;
 	cb(arg, &w);
 	while (n)
 		event_unref(&events[--n]);
 	return 0;
 }
 
-static const struct bus_ops bus_ops = {.name = "fake", .window = read_window};
+/* Edits that are only in the window: of message 2 and of message 8, which has two. */
+static size_t most_ids, abouts_asked;
+static const struct {
+	uint64_t of, seq;
+	const char *data;
+} edits[] = {{2, 20, "{\"text\":\"b\"}"}, {8, 21, "{\"text\":\"c\"}"}, {8, 22, "{\"text\":\"d\"}"}};
+
+static int
+read_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size_t count,
+    bus_window_cb cb, void *arg)
+{
+	struct event *events[8];
+	struct bus_window w = {.events = events, .more = most_ids && count > most_ids};
+
+	abouts_asked++;
+	for (size_t i = 0; !w.more && i < sizeof(edits) / sizeof(*edits); i++)
+		for (size_t k = 0; k < count; k++)
+			if (strcmp(ids[k], id_of(edits[i].of)) == 0)
+				events[w.count++] =
+				    make_edit(edits[i].of, edits[i].seq, edits[i].data);
+	cb(arg, &w);
+	while (w.count)
+		event_unref(&events[--w.count]);
+	return 0;
+}
+
+static const struct bus_ops bus_ops = {.name = "fake", .window = read_window, .about = read_about};
 static struct bus bus = {.ops = &bus_ops, .up = true};
 
 /* ---- reading ---- */
@@ -111,8 +171,9 @@ on_range(void *arg, const struct range *r)
 	assert_int_equal(r->err, 0);
 	got[0] = '\0';
 	for (size_t i = 0; i < r->count; i++)
-		n += (size_t)snprintf(
-		    got + n, sizeof(got) - n, "%llu ", (unsigned long long)r->events[i]->seq);
+		n += (size_t)snprintf(got + n, sizeof(got) - n, "%llu%.*s ",
+		    (unsigned long long)r->events[i]->seq, r->states[i] ? 1 : 0,
+		    r->states[i] ? r->states[i]->edit->data + strlen("{'text':'") : "");
 	snprintf(got + n, sizeof(got) - n, r->more ? "more" : "end");
 	loop_stop();
 }
@@ -225,6 +286,30 @@ a_quiet_conversation_comes_from_the_store(void **state)
 	assert_before(2, 2, "1 end");
 }
 
+/* Whatever has reached the store, the newest text is shown; and asked for only if need be. */
+static void
+edits_that_are_only_in_the_window_are_seen(void **state)
+{
+	static const uint64_t stored[] = {1, 2, 3, 4, 5, END}, recent[] = {6, 7, 8, END};
+
+	in_store = stored;
+	in_window = recent;
+	floor_seq = 5;
+	edits_in_window = true;
+	for (most_ids = 0; most_ids < 9; most_ids++) { /* however many fit into one answer */
+		assert_after(0, 100, "1 2b 3 4 5 6 7 8d end");
+		assert_before(0, 4, "5 6 7 8d more");
+		assert_before(4, 2, "2b 3 more");
+	}
+	edit_in_store = true;
+	assert_after(0, 3, "1 2b 3 more");
+	edits_in_window = false;
+	abouts_asked = 0;
+	assert_after(0, 3, "1 2a 3 more");
+	assert_int_equal(abouts_asked, 0);
+	edit_in_store = false;
+}
+
 int
 main(void)
 {
@@ -234,6 +319,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(pages_join_on, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_quiet_conversation_comes_from_the_store, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		edits_that_are_only_in_the_window_are_seen, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -16,18 +16,15 @@
 
 #define CNV  "cnv_01234567890123456789abcdef"
 #define USR  "usr_01234567890123456789abcdef"
+#define MSG  "msg_01234567890123456789abcdef"
 #define UUID "0190a0b1-1234-7abc-8def-0123456789a"
 
-/* ---- the store: membership is fine; the look-up answers as set ---- */
+/* ---- the store: the sender is as set, and so is what the look-up finds ---- */
 
 static int lookup_err, lookups;
 static const char *found_text; /* of the message that is there already */
-
-static void
-no_op(void *handle, struct store_req *req)
-{
-	req->err = 0;
-}
+static bool is_member, is_archived;
+static const char *replied_to; /* the conversation of MSG */
 
 static void
 look_up(void *handle, struct store_req *req)
@@ -37,6 +34,8 @@ look_up(void *handle, struct store_req *req)
 
 	__atomic_add_fetch(&lookups, 1, __ATOMIC_SEQ_CST);
 	req->err = lookup_err;
+	if (is_member)
+		store_req_add_membership(req)->archived = is_archived;
 	if (lookup_err)
 		return;
 	snprintf(data, sizeof(data),
@@ -46,6 +45,22 @@ look_up(void *handle, struct store_req *req)
 	n = event_numbered(ev, 77, 1);
 	event_unref(&ev);
 	store_req_add_event(req, n);
+}
+
+/* The message that replies answer to: number 50 of the conversation CNV. */
+static void
+get_message(void *handle, struct store_req *req)
+{
+	struct event *ev;
+
+	req->err = ERR_NOT_FOUND;
+	if (strcmp(req->id, MSG) != 0)
+		return;
+	ev = event_new(EVENT_MESSAGE_CREATED, replied_to, USR, "", "{}", 2);
+	str_copy(ev->id, sizeof(ev->id), MSG);
+	store_req_add_event(req, event_numbered(ev, 50, 1));
+	event_unref(&ev);
+	req->err = 0;
 }
 
 static void *
@@ -63,7 +78,7 @@ static const struct store_impl fake_store = {
     .name = "fake",
     .open_handle = open_handle,
     .close_handle = close_handle,
-    .ops = {[STORE_MEMBER_CHECK] = no_op, [STORE_EVENT_BY_CLIENT_ID] = look_up},
+    .ops = {[STORE_EVENT_BY_CLIENT_ID] = look_up, [STORE_MESSAGE_GET] = get_message},
 };
 
 /* ---- the journal ---- */
@@ -130,8 +145,29 @@ b_nothing(struct bus *b, const char *user, enum presence p)
 {
 }
 
+static int
+b_find(struct bus *b, const char *id, bus_find_cb cb, void *arg)
+{
+	cb(arg, ERR_NOT_FOUND, NULL);
+	return 0;
+}
+
+static int
+b_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size_t count,
+    bus_window_cb cb, void *arg)
+{
+	struct bus_window w = {0};
+
+	cb(arg, &w);
+	return 0;
+}
+
 static const struct bus_ops bus_ops = {
-    .name = "fake", .submit = b_submit, .presence_set = b_nothing};
+    .name = "fake",
+    .submit = b_submit,
+    .presence_set = b_nothing,
+    .find = b_find,
+    .about = b_about};
 static struct bus bus = {.ops = &bus_ops, .up = true};
 
 /* ---- the chat under test, and answers ---- */
@@ -152,11 +188,17 @@ done(void *arg, const struct chat_result *res)
 	loop_stop();
 }
 
+static const char *reply_to;
+
 static void
 send_text(char last_digit, const char *text)
 {
 	char id[40];
-	struct chat_message m = {CNV, id, text, strlen(text)};
+	struct chat_message m = {.conversation = CNV,
+	    .client_msg_id = id,
+	    .text = text,
+	    .text_len = strlen(text),
+	    .reply_to = reply_to};
 
 	snprintf(id, sizeof(id), UUID "%c", last_digit);
 	chat_send(chat, USR, NULL, &m, done, NULL);
@@ -192,6 +234,10 @@ setup(void **state)
 
 	loop_init();
 	lookup_err = ERR_NOT_FOUND;
+	is_member = true;
+	is_archived = false;
+	reply_to = NULL;
+	replied_to = CNV;
 	lookups = intakes = dones = intake_err = submit_count = answers = 0;
 	bus_up = true;
 	memset(&append, 0, sizeof(append));
@@ -235,9 +281,8 @@ order_is_kept_though_look_ups_race(void **state)
 {
 	for (int i = 0; i < 30; i++) {
 		send_text((char)(i < 10 ? '0' + i : 'a' + i % 6), "x");
-		/* Without a socket membership is asked of the store first, in no order. */
-		while (chat_in_flight(chat) <= (size_t)i)
-			ev_run(loop_ev(), EVRUN_ONCE);
+		/* Of two threads one may find its answer first; a reply needs a second one. */
+		reply_to = i % 3 ? NULL : MSG;
 	}
 	run_until_submits(30);
 	for (int i = 0; i < 10; i++)
@@ -327,7 +372,9 @@ an_append_that_fails_is_tried_again(void **state)
 static void
 bad_fields_are_named(void **state)
 {
-	struct chat_message m = {CNV, "x", "hello", 5};
+	struct chat_message m = {
+	    .conversation = CNV, .client_msg_id = "x", .text = "hello", .text_len = 5};
+	const char *users[MESSAGE_MENTIONS_MAX + 1];
 
 	chat_send(chat, USR, NULL, &m, done, NULL);
 	assert_string_equal(last.pointer, "/client_msg_id");
@@ -340,8 +387,73 @@ bad_fields_are_named(void **state)
 	assert_string_equal(last.reason, "too_long");
 	send_text('1', "");
 	assert_string_equal(last.reason, "empty");
-	assert_int_equal(answers, 4);
+	m.conversation = CNV;
+	m.reply_to = "msg_x";
+	chat_send(chat, USR, NULL, &m, done, NULL);
+	assert_string_equal(last.pointer, "/reply_to");
+	m.reply_to = NULL;
+	for (size_t i = 0; i <= MESSAGE_MENTIONS_MAX; i++)
+		users[i] = USR;
+	m.mentions = users;
+	m.mention_count = MESSAGE_MENTIONS_MAX + 1;
+	chat_send(chat, USR, NULL, &m, done, NULL);
+	assert_string_equal(last.pointer, "/mentions");
+	assert_string_equal(last.reason, "too_many");
+	users[1] = CNV;
+	m.mention_count = 2;
+	chat_send(chat, USR, NULL, &m, done, NULL);
+	assert_string_equal(last.reason, "invalid");
+	assert_int_equal(answers, 7);
 	assert_int_equal(lookups, 0);
+}
+
+static void
+run_until_answers(int n)
+{
+	while (answers < n)
+		loop_run();
+}
+
+static void
+only_members_send_and_not_into_an_archive(void **state)
+{
+	is_member = false;
+	send_text('1', "hello");
+	run_until_answers(1);
+	assert_int_equal(last.err, ERR_NOT_FOUND);
+	is_member = is_archived = true;
+	send_text('1', "hello");
+	run_until_answers(2);
+	assert_int_equal(last.err, ERR_ARCHIVED);
+	lookup_err = 0; /* sent before: the first answer, whatever has become of it since */
+	found_text = "hello";
+	send_text('1', "hello");
+	run_until_answers(3);
+	assert_int_equal(last.err, 0);
+	assert_int_equal(intakes, 0);
+}
+
+static void
+a_reply_is_to_a_message_of_the_conversation(void **state)
+{
+	reply_to = USR;
+	send_text('1', "hello");
+	assert_string_equal(last.pointer, "/reply_to");
+	reply_to = "msg_00000000000000000000000000";
+	send_text('1', "hello");
+	run_until_answers(2);
+	assert_int_equal(last.err, ERR_INVALID_FIELD);
+	assert_string_equal(last.pointer, "/reply_to");
+	reply_to = MSG;
+	replied_to = "cnv_00000000000000000000000000";
+	send_text('1', "hello");
+	run_until_answers(3);
+	assert_int_equal(last.err, ERR_INVALID_FIELD);
+	replied_to = CNV;
+	send_text('1', "hello");
+	run_until_submits(1);
+	assert_non_null(strstr(submits[0].ev->data, ",\"reply_to\":\"" MSG "\"}"));
+	assert_int_equal(intakes, 1);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -358,6 +470,8 @@ main(void)
 	    CASE(a_full_spool_is_said_before_anybody_sees_the_message),
 	    CASE(an_append_that_fails_is_tried_again),
 	    CASE(bad_fields_are_named),
+	    CASE(only_members_send_and_not_into_an_archive),
+	    CASE(a_reply_is_to_a_message_of_the_conversation),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
