@@ -172,6 +172,59 @@ test("messages and history", async () => {
   refused(await ann.ask("POST", "/v1/sync", { conversations: { none: 0 } }), 422, "invalid_field");
 });
 
+test("one message: edits, reactions, deletion", async () => {
+  const { ann, bob, stranger } = people, at = `/v1/conversations/${people.group}/messages`;
+  const used = randomUUID();
+  const { id } = ok(await ann.ask("POST", at, { client_msg_id: used, text: "Tea", mentions: [bob.id] }), 201);
+  ok(await bob.ask("POST", at, { client_msg_id: randomUUID(), text: "Yes", reply_to: id }), 201);
+  refused(await bob.ask("POST", at, { client_msg_id: randomUUID(), text: "Yes", reply_to: "msg_none" }), 422, "invalid_field");
+  const message = `/v1/messages/${id}`, reaction = `${message}/reactions/${encodeURIComponent("🍵")}`;
+  ok(await bob.ask("GET", message));
+  refused(await stranger.ask("GET", message), 404, "not_found");
+
+  ok(await ann.ask("PATCH", message, { text: "Tea?", mentions: [bob.id], client_msg_id: randomUUID() }));
+  await heard(bob, "message.updated", (e) => e.data.message_id === id);
+  refused(await bob.ask("PATCH", message, { text: "Coffee" }), 403, "forbidden");
+  refused(await stranger.ask("PATCH", message, { text: "Coffee" }), 404, "not_found");
+  refused(await ann.ask("PATCH", message, { text: "Other", client_msg_id: used }), 409, "client_msg_id_reused");
+  refused(await ann.ask("PATCH", message, {}), 422, "invalid_field");
+
+  ok(await bob.ask("PUT", reaction));
+  assert.equal(ok(await bob.ask("PUT", reaction)).duplicate, true);
+  await heard(ann, "reaction.added", (e) => e.data.emoji === "🍵");
+  ok(await ann.ask("GET", at));
+  ok(await bob.ask("DELETE", reaction, { client_msg_id: randomUUID() }));
+  await heard(ann, "reaction.removed", (e) => e.data.message_id === id);
+  for (const method of ["PUT", "DELETE"]) {
+    refused(await stranger.ask(method, reaction), 404, "not_found");
+    refused(await ann.ask(method, reaction, { client_msg_id: used }), 409, "client_msg_id_reused");
+    refused(await ann.ask(method, reaction, { client_msg_id: "no" }), 422, "invalid_field");
+  }
+
+  refused(await bob.ask("DELETE", message), 403, "forbidden");
+  refused(await stranger.ask("DELETE", message), 404, "not_found");
+  refused(await ann.ask("DELETE", message, { client_msg_id: used }), 409, "client_msg_id_reused");
+  refused(await ann.ask("DELETE", message, { client_msg_id: "no" }), 422, "invalid_field");
+  ok(await ann.ask("DELETE", message, { client_msg_id: randomUUID() }));
+  await heard(bob, "message.deleted", (e) => e.data.message_id === id);
+  refused(await ann.ask("PATCH", message, { text: "x" }), 410, "message_deleted");
+  for (const [method, path] of [["DELETE", message], ["PUT", reaction], ["DELETE", reaction]])
+    refused(await ann.ask(method, path), 410, "message_deleted");
+  ok(await bob.ask("GET", message));
+  ok(await bob.ask("GET", at));
+});
+
+test("socket: one message", async () => {
+  const { ann } = people;
+  const { data } = await ann.socket.say("message.send", { conversation_id: people.group, client_msg_id: randomUUID(), text: "Live" });
+  const message = { message_id: data.id };
+  for (const [name, body] of [["message.edit", { ...message, text: "Living" }], ["reaction.add", { ...message, emoji: "x" }],
+    ["reaction.remove", { ...message, emoji: "x" }], ["message.delete", message]]) {
+    assert.equal((await ann.socket.say(name, body)).data.message_id, data.id);
+    no(await ann.socket.say(name, {}), "invalid_field");
+  }
+});
+
 test("socket: sending, sync, typing", async () => {
   const { ann, bob } = people;
   const message = { conversation_id: people.group, client_msg_id: randomUUID(), text: "Live" };
@@ -247,10 +300,6 @@ const ELSEWHERE = {
   "POST /v1/auth/refresh 401 token_reused": "no rule makes it yet",
   "POST /v1/auth/logout 401 token_reused": "no rule makes it yet",
   "POST /v1/conversations/{id}/messages 409 conversation_archived": "no rule makes it yet",
-  "message.updated": "no rule makes it yet",
-  "message.deleted": "no rule makes it yet",
-  "reaction.added": "no rule makes it yet",
-  "reaction.removed": "no rule makes it yet",
   "conversation.updated": "no rule makes it yet",
   "member.left": "no rule makes it yet",
   "member.updated": "no rule makes it yet",
