@@ -274,25 +274,34 @@ file_has(const char *path, const char *text)
 	return memmem(data, n, text, strlen(text)) != NULL;
 }
 
+/* A text of many pages, which are free once it is deleted. */
 static void
 a_deleted_text_is_not_left_in_free_pages(void **state)
 {
 	struct fixture *f = *state;
-	struct event *events[STEPS];
 	struct store_req *req = make(STORE_APPLY, "", NULL);
+	struct event *plain, *gone;
+	struct buf data;
 
-	make_steps(CONV, deleted_steps, STEPS, events);
-	for (int i = 0; i < STEPS - 1; i++)
-		store_req_add_event(req, events[i]);
-	req->flag = true;
+	buf_init(&data);
+	buf_puts(&data, "{\"text\":\"");
+	for (int i = 0; i < 2000; i++)
+		buf_puts(&data, SECRET);
+	buf_puts(&data, "\"}");
+	plain = event_new(EVENT_MESSAGE_CREATED, CONV, ANN, "", (const char *)data.data, data.len);
+	gone = event_new_about(EVENT_MESSAGE_DELETED, CONV, ANN, "", plain->id, "{}", 2);
+	store_req_add_event(req, event_numbered(plain, 1, 1));
 	assert_int_equal(run_free(f, req), 0);
 	reopen(f);
 	assert_true(file_has(f->where, SECRET));
 	req = make(STORE_APPLY, "", NULL);
-	store_req_add_event(req, events[STEPS - 1]);
+	store_req_add_event(req, event_numbered(gone, 2, 2));
 	assert_int_equal(run_free(f, req), 0);
 	reopen(f); /* the last to close moves the write-ahead log into the file */
 	assert_false(file_has(f->where, SECRET));
+	buf_fini(&data);
+	event_unref(&plain);
+	event_unref(&gone);
 }
 
 static void
