@@ -139,11 +139,11 @@ presence_set(struct socket_call *call, struct json_object *body)
 	const struct field fields[] = {{"status", FIELD_STR, true, &status}};
 
 	if (fields_read(body, fields, 1, &pointer, &reason))
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
 	else if (chat_presence_set(as->api->chat, as->client, status))
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, "/status", "invalid");
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, "/status", "invalid");
 	else
-		call_done(call, &ok);
+		socket_done(call, &ok);
 }
 
 static void
@@ -156,12 +156,12 @@ presence_get(struct socket_call *call, struct json_object *body)
 	size_t count;
 
 	if (fields_read(body, fields, 1, &pointer, &reason)) {
-		chat_answer_error(call_done, call, ERR_INVALID_FIELD, pointer, reason);
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
 	users = fields_strings(ids, &count);
 	chat_presence_get(
-	    as->api->chat, client_user(as->client), users, count, "/user_ids", call_done, call);
+	    as->api->chat, client_user(as->client), users, count, "/user_ids", socket_done, call);
 	free(users);
 }
 
