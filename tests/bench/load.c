@@ -5,8 +5,9 @@
  *
  *	load SCENARIO --port N --pid PID… [option value]…
  *
- * `fanout`, `acks`, `rate`, `rate-fanout`, `connects`, `idle`: see load_fanout.c, load_acks.c
- * and load_open.c.  --pid names the processes of the server whose CPU and memory count.
+ * `fanout`, `acks`, `rate`, `rate-fanout`, `connects`, `idle`, `ledger`: see load_fanout.c,
+ * load_acks.c, load_open.c and load_ledger.c.  --pid names the processes of the server whose CPU
+ *and memory count.
  */
 #include "load.h"
 
@@ -33,6 +34,7 @@ static const struct scenario scenarios[] = {
     {"rate", scenario_acks, 1000, 2000},
     {"connects", scenario_connects, 5000, 0},
     {"idle", scenario_idle, 10000, 0},
+    {"ledger", scenario_ledger, 100, 100},
 };
 
 enum kind { COUNT, NUMBER, TEXT, FLAG, PID };
@@ -62,6 +64,9 @@ static const struct option_row rows[] = {
     {"--seconds", NUMBER, AT(seconds), 0.01, 86400, "measured time (3)"},
     {"--warmup", NUMBER, AT(warmup), 0, 3600, "seconds before it (0.5)"},
     {"--ping-window", NUMBER, AT(ping_window), 0, 3600, "idle: seconds to watch PINGs (0)"},
+    {"--seed", COUNT, AT(seed), 0, 4294967295, "ledger: of its random numbers (1)"},
+    {"--plan", TEXT, AT(plan), 0, 0, "ledger: a file with a line a client, user and conversations"},
+    {"--out", TEXT, AT(out), 0, 0, "ledger: the file it writes"},
     {"--auth", TEXT, AT(auth), 0, 0, "a file of tokens, one a line, that clients take in turn"},
 };
 
@@ -145,7 +150,7 @@ parse_options(struct options *o, int argc, char **argv)
 			usage();
 		set_option(o, row, row->kind == FLAG ? NULL : argv[++i]);
 	}
-	if (o->port == 0 || o->n_pids == 0)
+	if (o->port == 0 || (o->n_pids == 0 && strcmp(o->scenario, "ledger") != 0))
 		usage();
 }
 
@@ -173,6 +178,7 @@ main(int argc, char **argv)
 	    .size = 300,
 	    .in_flight = 8,
 	    .repeat = 1,
+	    .seed = 1,
 	    .seconds = 3,
 	    .warmup = 0.5};
 	const struct scenario *s = scenarios, *end = s + sizeof scenarios / sizeof scenarios[0];

@@ -29,6 +29,9 @@ struct options {
 	double seconds;     /* measured time */
 	double warmup;      /* before it */
 	double ping_window; /* idle: seconds in which the heartbeat is watched */
+	uint32_t seed;      /* ledger: of its random numbers */
+	const char *plan;   /* ledger: what clients there are, a file */
+	const char *out;    /* ledger: the file it writes */
 	const char *auth;   /* file with a token a line; NULL: CONNECT has no payload */
 	int pids[MAX_PIDS];
 	unsigned n_pids;
@@ -79,5 +82,6 @@ int scenario_fanout(const struct options *);
 int scenario_acks(const struct options *);
 int scenario_connects(const struct options *);
 int scenario_idle(const struct options *);
+int scenario_ledger(const struct options *);
 
 #endif

@@ -387,8 +387,8 @@ source_socket(const struct options *o, uint32_t turn)
 	return fd;
 }
 
-static void
-conn_start(struct pool *p, uint32_t index)
+void
+pool_start(struct pool *p, uint32_t index)
 {
 	const struct options *o = p->options;
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(o->port)};
@@ -399,8 +399,9 @@ conn_start(struct pool *p, uint32_t index)
 		load_die("not an IPv4 address: %s", o->host);
 	for (;;) {
 		c->fd = source_socket(o, index + tries);
-		if (connect(c->fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS)
-			break;
+		if (connect(c->fd, (struct sockaddr *)&to, sizeof to) == 0 ||
+		    errno == EINPROGRESS || errno == ECONNREFUSED)
+			break; /* the first event tells an error */
 		if (errno != EADDRNOTAVAIL || ++tries >= o->sources)
 			load_die("connect: %s", strerror(errno));
 		close(c->fd);
@@ -460,7 +461,7 @@ pool_turn(struct pool *p, uint64_t ns)
 	int n;
 
 	while (p->next < p->end && p->under_way < UNDER_WAY)
-		conn_start(p, p->next++);
+		pool_start(p, p->next++);
 	n = epoll_pwait2(p->ep, ev, BATCH, &wait, NULL);
 	if (n < 0 && errno != EINTR)
 		load_die("epoll: %s", strerror(errno));

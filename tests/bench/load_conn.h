@@ -61,6 +61,9 @@ void pool_fini(struct pool *);
  */
 bool pool_open(struct pool *, uint32_t first, uint32_t n);
 
+/* Begins to open one that is unused; its state tells what comes of it. */
+void pool_start(struct pool *, uint32_t index);
+
 /* Shuts them down and waits until the server has closed every one; false: it did not in time. */
 bool pool_close(struct pool *, uint32_t first, uint32_t n);
 

@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: ISC
 // The ledger's checker: what must be true of sends, acknowledgements, history, archive and
 // the streams of clients.  Pure: takes plain data, returns a list of faults.
 
 /**
- * ledger: [{conversation, client_msg_id, text, user, ack?: {id, seq}}]
+ * ledger: [{conversation, client_msg_id, text, user, ack?: {id, seq}, acks?: [ack]}]; acks: every
+ *   answer to the send and its repetitions
  * history: Map conversation -> [event], over the API
  * archive: [{id, conversation, seq, sender, client_id, type, data}] from the store's file
  * streams: [{name, conversation, events: [event]}]
@@ -23,7 +25,9 @@ export function check({ ledger, history, archive, streams, seen }) {
   })));
   sameEverywhere();
   for (const s of streams) checkStream(s);
+  for (const e of ledger) oneAnswer(e);
   oneNumberEach();
+  allSeenStays();
   return faults;
 
   /** Every acknowledged send once, in its place; nothing that nobody sent; order strict. */
@@ -80,10 +84,24 @@ export function check({ ledger, history, archive, streams, seen }) {
     }
   }
 
+  /** A send that is repeated is answered with the first result. */
+  function oneAnswer({ ack, acks = [] }) {
+    const other = acks.find((a) => a.id !== ack.id || a.seq !== ack.seq);
+    if (other) fault("moved", `acknowledged as ${ack.id}/${ack.seq} and as ${other.id}/${other.seq}`);
+  }
+
+  /** What a client was shown does not vanish, acknowledged or not. */
+  function allSeenStays() {
+    const ids = new Set([...history.values()].flatMap((events) => events.map((ev) => ev.id)));
+    const gone = new Map(seen.filter(([id, conversation]) => history.has(conversation) && !ids.has(id)).map(([id, ...rest]) => [id, rest]));
+    for (const [id, [conversation, seq]] of gone) fault("vanished", `${id} was seen as ${seq} of ${conversation} and is not in history`);
+  }
+
   function oneNumberEach() {
     const byId = new Map();
     const bySeq = new Map();
-    for (const [id, conversation, seq] of seen) {
+    const inHistory = [...history].flatMap(([conversation, events]) => events.map((ev) => [ev.id, conversation, ev.seq]));
+    for (const [id, conversation, seq] of inHistory.concat(seen)) {
       if ((byId.get(id) ?? seq) !== seq) fault("renumbered", `${id} was seen as ${byId.get(id)} and as ${seq}`);
       byId.set(id, seq);
       const key = `${conversation} ${seq}`;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 // Each kind of fault is put into a small world that is right, and must be found.
 import assert from "node:assert";
 import test from "node:test";
@@ -38,6 +39,9 @@ const faults = {
   "a stream in another order": ["stream", (w) => w.streams[0].events.reverse()],
   "an id with two numbers": ["renumbered", (w) => w.seen.push(["msg_1", C, 999])],
   "a number with two ids": ["reused", (w) => w.seen.push(["msg_9", C, 101])],
+  "an id that was seen with another number than in history": ["renumbered", (w) => { w.seen = [["msg_1", C, 99]]; }],
+  "an event that was seen and is gone": ["vanished", (w) => w.seen.push(["msg_9", C, 109])],
+  "two answers to one send": ["moved", (w) => { w.ledger[0].acks = [w.ledger[0].ack, { id: "msg_9", seq: 109 }]; }],
 };
 
 for (const [name, [kind, break_]] of Object.entries(faults)) {
@@ -55,5 +59,6 @@ test("a send without an answer may be there once, or not at all", () => {
   w.history.get(C).pop();
   w.archive.pop();
   w.streams.forEach((s) => s.events.pop());
+  w.seen.pop();
   assert.deepEqual(check(w), []);
 });
