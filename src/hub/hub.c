@@ -38,8 +38,11 @@ static void
 hub_open(struct hub *h)
 {
 	char *path = xasprintf("%s/hub.log", h->child->conf->state_dir);
-	struct hublog_opts opts = {
-	    .path = path, .boot_id_path = BOOT_ID, .compact_min = COMPACT_MIN};
+	char *spool = xasprintf("%s/spool", h->child->conf->state_dir);
+	struct hublog_opts opts = {.path = path,
+	    .boot_id_path = BOOT_ID,
+	    .compact_min = COMPACT_MIN,
+	    .spool = spool};
 	bool lift;
 
 	if (hublog_open(&opts, &h->window, &h->roster, &h->log, &lift))
@@ -47,6 +50,7 @@ hub_open(struct hub *h)
 	log_info("hub.loaded", "conversations=%u events=%zu users=%u lifted=%d",
 	    HASH_COUNT(h->window.convs), h->window.entry_count, HASH_COUNT(h->roster.users), lift);
 	free(path);
+	free(spool);
 	h->commit.run = hub_commit;
 	h->commit.arg = h;
 	ev_timer_init(&h->trim, trim, TRIM_S, TRIM_S);

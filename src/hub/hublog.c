@@ -11,8 +11,9 @@
  *	type 4   PRESENCE  str user, u8 what others know, i64 wall ms when the last client
  *	                   went (0: one is there); the last record of a user counts
  *
- * Nothing is synced: the file need not survive a power loss, because the boot id tells
- * that there was one, and then every counter is lifted to the present time.  A torn
+ * Only a new file is synced, records are not: the file need not survive a power loss,
+ * because the boot id tells that there was one; then what is durable is learned from the
+ * spools (relearn.c), and every counter is lifted beyond what was given.  A torn
  * record at the end is what kill -9 leaves; it was never published, and is cut off.
  * Anything else that does not read is damage, and means: lift.
  *
@@ -30,6 +31,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hub/relearn.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "model/error.h"
@@ -40,6 +42,8 @@
 #define HEADER      64
 #define REC_HEADER  9
 #define REC_MAX     (EVENT_DATA_MAX + 4096)
+/* More than can have been numbered and lost; so the clock may even have gone back. */
+#define LIFT_STEP (1 << 21)
 
 enum rec_type { REC_EVENT = 1, REC_ARCHIVED = 2, REC_COUNTER = 3, REC_PRESENCE = 4 };
 
@@ -376,6 +380,14 @@ hublog_compact(struct hublog *log, const struct window *w, const struct roster *
 
 /* ---- life ---- */
 
+/* The counters as they are now outlive a loss of power; if not, they are lifted all the same. */
+static void
+sync_file(const struct hublog *log)
+{
+	if (fdatasync(log->fd) < 0)
+		log_warn("hub.sync_failed", "file=%s err=%s", log->path, strerror(errno));
+}
+
 static void
 read_boot_id(struct hublog *log, const char *path)
 {
@@ -402,9 +414,14 @@ hublog_open(const struct hublog_opts *opts, struct window *w, struct roster *r,
 	log->written_ms = stat(log->path, &st) == 0 ? (int64_t)st.st_mtime * 1000 : 0;
 	read_boot_id(log, opts->boot_id_path);
 	*lift_r = !load(log, w, r) || log->boot_id[0] == '?';
-	if (*lift_r)
-		window_lift(w, (uint64_t)clock_wall_ms());
+	if (*lift_r) {
+		if (opts->spool)
+			(void)hub_relearn(opts->spool, w); /* logged; what it found is there */
+		window_lift(w, (uint64_t)clock_wall_ms(), LIFT_STEP);
+	}
 	err = rewrite(log, w, r);
+	if (!err)
+		sync_file(log);
 	if (err)
 		hublog_close(&log);
 	*log_r = log;

@@ -18,12 +18,14 @@ struct hublog_opts {
 	const char *path;
 	const char *boot_id_path; /* "/proc/sys/kernel/random/boot_id"; another one in tests */
 	size_t compact_min;       /* bytes below which the file is never rewritten */
+	const char *spool;        /* whence to learn what the file may lack; NULL: nowhere */
 };
 
 /*
  * Loads the file into w and r (both empty) and rewrites it compactly.  *lift_r: numbers may have
- * been lost (the machine was restarted, the file is missing or damaged), so no counter
- * may go on from where it was.  0, ERR_STORAGE_FULL, ERR_UNAVAILABLE (logged).
+ * been lost (the machine was restarted, the file is missing or damaged), so what the spools
+ * have is loaded as well, and no counter may go on from where it was.  0, ERR_STORAGE_FULL,
+ * ERR_UNAVAILABLE (logged).
  */
 int hublog_open(const struct hublog_opts *opts, struct window *w, struct roster *r,
     struct hublog **log_r, bool *lift_r);

@@ -181,16 +181,14 @@ window_load_counter(struct window *w, const char *conversation, uint64_t head, u
 }
 
 void
-window_lift(struct window *w, uint64_t head)
+window_lift(struct window *w, uint64_t head, uint64_t step)
 {
 	struct window_conv *c, *tmp;
 
 	HASH_ITER (hh, w->convs, c, tmp) {
-		if (c->head >= head)
-			continue;
+		c->head = c->head + step > head ? c->head + step : head;
 		if (!c->entries)
-			c->floor = head;
-		c->head = head;
+			c->floor = c->head;
 	}
 }
 

@@ -74,8 +74,8 @@ void window_take_back(struct window *w, struct window_conv *c);
 /* Loading: an event with its number; older than what is there is ignored. */
 void window_load_event(struct window *w, struct event *ev, int64_t mono_ms);
 void window_load_counter(struct window *w, const char *conversation, uint64_t head, uint64_t floor);
-/* No number up to this one is ever given again. */
-void window_lift(struct window *w, uint64_t head);
+/* No number up to this one, nor up to step above the last, is ever given again. */
+void window_lift(struct window *w, uint64_t head, uint64_t step);
 
 void window_archived(struct window *w, const char *conversation, uint64_t seq, int64_t mono_ms);
 /* Drops from the front what is archived for WINDOW_KEEP_MS; the number of events dropped. */

@@ -126,6 +126,13 @@ void journal_reader_close(struct journal_reader **r);
 int journal_read(struct journal_reader *r, struct event **events, size_t max, size_t *count_r);
 /* All that read() returned so far is in the store: keep that, durably. 0 or ERR_. */
 int journal_commit(struct journal_reader *r);
+/*
+ * Every numbered event in the spools below dir, archived or not, of one spool in their order,
+ * perhaps more than once; ev is borrowed.  Reads only, any thread.  0 or ERR_UNAVAILABLE.
+ */
+typedef void (*journal_scan_cb)(void *arg, struct event *ev);
+int journal_local_scan(const char *dir, journal_scan_cb cb, void *arg);
+
 void journal_reader_stats(const struct journal_reader *r, struct journal_reader_stats *st);
 
 #endif

@@ -30,12 +30,12 @@ enum op_type { OP_WRITE, OP_SIZE, OP_SYNC, OP_SYNC_DIR, OP_NAME, OP_RENAME, OP_U
 struct op {
 	enum op_type type;
 	size_t inode;
-	size_t offset, len;      /* WRITE; SIZE: the new size in len */
-	bool grow;               /* SIZE: never smaller than it is */
-	size_t covers;           /* SYNC: ops before this one */
-	uint8_t *data;           /* WRITE */
-	char path[PATHS];        /* below root; SYNC_DIR: of the directory */
-	char to[PATHS];          /* RENAME */
+	size_t offset, len; /* WRITE; SIZE: the new size in len */
+	bool grow;          /* SIZE: never smaller than it is */
+	size_t covers;      /* SYNC: ops before this one */
+	uint8_t *data;      /* WRITE */
+	char path[PATHS];   /* below root; SYNC_DIR: of the directory */
+	char to[PATHS];     /* RENAME */
 };
 
 struct content {
@@ -208,7 +208,9 @@ path_at(int dir, const char *name, char below[PATHS])
 		return wanted(name, below);
 	if (!path_of(dir, base))
 		return false;
-	snprintf(path, sizeof(path), "%s/%s%s%s", disk.root, base, base[0] ? "/" : "", name);
+	if (snprintf(path, sizeof(path), "%s/%s%s%s", disk.root, base, base[0] ? "/" : "", name) >=
+	    (int)sizeof(path))
+		abort();
 	return wanted(path, below);
 }
 
@@ -581,15 +583,16 @@ settle(const struct op *sync)
 }
 
 bool
-disk_step(bool *is_write_r)
+disk_step(enum disk_op *op_r)
 {
 	const struct op *op;
 
 	if (disk.at == disk.count)
 		return false;
 	op = &disk.ops[disk.at];
-	*is_write_r = op->type == OP_WRITE;
+	*op_r = op->type == OP_WRITE ? DISK_WRITE : DISK_OTHER;
 	if (op->type == OP_SYNC || op->type == OP_SYNC_DIR) {
+		*op_r = DISK_SYNC;
 		settle(op);
 	} else {
 		if (is_name_op(op))
@@ -642,14 +645,6 @@ put_file(const char *dir, const char *below, const struct content *c, uint32_t c
 	return crc32c(crc, c->data, c->len);
 }
 
-/* The whole sectors' part of the write that ends at one of its `keep` first bytes, or before. */
-static void
-apply_beginning(struct content *c, const struct op *op, size_t keep)
-{
-	if (keep)
-		content_write(c, op->offset, op->data, keep);
-}
-
 uint32_t
 disk_make_killed(const char *dir, bool torn, uint64_t *state)
 {
@@ -667,15 +662,15 @@ disk_make_killed(const char *dir, bool torn, uint64_t *state)
 			if (!is_name_op(&disk.ops[disk.pending[i]]) &&
 			    disk.ops[disk.pending[i]].inode == last->inode)
 				content_apply(&part, &disk.ops[disk.pending[i]]);
-		apply_beginning(&part, last, disk_random(state) % last->len);
+		content_write(&part, last->offset, last->data, disk_random(state) % last->len);
 	}
 	for (size_t i = 0; i < disk.now.count; i++) {
 		const struct name *n = &disk.now.list[i];
 		bool this_one = torn && n->inode == last->inode;
 
 		if (n->used)
-			crc = put_file(dir, n->path,
-			    this_one ? &part : &disk.inodes[n->inode].cache, crc);
+			crc = put_file(
+			    dir, n->path, this_one ? &part : &disk.inodes[n->inode].cache, crc);
 	}
 	free(part.data);
 	return crc;

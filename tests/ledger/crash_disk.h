@@ -29,8 +29,10 @@ size_t disk_ops(void);
 
 /* Before the first op. */
 void disk_rewind(void);
-/* Applies the next one; false: there is none.  *is_write_r: it was a write. */
-bool disk_step(bool *is_write_r);
+enum disk_op { DISK_WRITE, DISK_SYNC, DISK_OTHER };
+
+/* Applies the next one; false: there is none.  *op_r says what it was. */
+bool disk_step(enum disk_op *op_r);
 
 /* splitmix64 */
 uint64_t disk_random(uint64_t *state);

@@ -144,10 +144,12 @@ a_lift_never_goes_down(void **state)
 	int err;
 
 	submit(&w, "a", "{}", &err, &dup);
-	window_lift(&w, WALL - 5);
+	window_lift(&w, WALL - 5, 0);
 	assert_true(submit(&w, "b", "{}", &err, &dup) == WALL + 2);
-	window_lift(&w, WALL + 1000);
+	window_lift(&w, WALL + 1000, 5);
 	assert_true(submit(&w, "c", "{}", &err, &dup) == WALL + 1001);
+	window_lift(&w, WALL - 5, 1000); /* the clock went back */
+	assert_true(submit(&w, "d", "{}", &err, &dup) == WALL + 2002);
 	window_fini(&w);
 }
 

@@ -1,0 +1,782 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * crash_states: the way of a message through spool, hub log, journal position and store is
+ * recorded, and then a crash at each of its writes and syncs is played: kill -9, which
+ * leaves what was written, and a loss of power, which leaves what was synced and any part of
+ * the rest (crash_disk.h).  From each state the server's own code recovers, the clients send
+ * again what was not acknowledged, and then:
+ * - each acknowledged message is in the store once, with the id and number it was acknowledged
+ * with;
+ * - each message that was sent again is there once, as it was acknowledged then;
+ * - no number that was shown to a client has another message, though after a loss of power
+ *   the clock may be an hour before or behind;
+ * - after a kill -9 the numbers have no holes.
+ *
+ * CRASH_STATES (2,000): states at least; CRASH_SEED (1); CRASH_LOG: shows the logs.  The steps of
+ * a message are those of chat/send.c and archiver.c; what is called is their journal, hub and
+ * store.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "crash_disk.h"
+#include "hub/hublog.h"
+#include "journal/journal.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "model/error.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+#define CONVS            3
+#define SENDERS          4
+#define SLOTS            2
+#define MESSAGES         240 /* at most */
+#define STATES_A_MESSAGE 48  /* about: 12 ops, 4 states each */
+#define RESEND           12  /* acknowledged ones that are sent again all the same */
+#define SEGMENT          8192
+#define COMPACT          (24 * 1024)
+#define NEVER            SIZE_MAX
+#define PATH_SIZE        200
+
+struct message {
+	unsigned int conv, sender;
+	char client_id[37];
+	char id[ID_MAX]; /* as numbered first */
+	uint64_t seq;
+	size_t sent_op, seen_op, acked_op; /* ops that were done then; NEVER */
+	/* in a recovered state: */
+	bool again;
+	char again_id[ID_MAX];
+	uint64_t again_seq;
+	unsigned int found;
+};
+
+struct server {
+	char dir[PATH_SIZE], db[PATH_SIZE + 20];
+	unsigned int slots;
+	struct journal_writer *writers[SLOTS];
+	struct journal_reader *reader;
+	struct window window;
+	struct roster roster;
+	struct hublog *log;
+	void *store;
+	bool lifted;
+};
+
+/* One message on its way. */
+struct send {
+	struct message *m;
+	struct server *s;
+	struct event *ev, *numbered;
+	unsigned int slot;
+	uint64_t ticket;
+	bool archived; /* the store had it */
+};
+
+static struct message messages[MESSAGES];
+static unsigned int message_count = 1; /* in use */
+static char root[PATH_SIZE], work[PATH_SIZE], boots[2][PATH_SIZE];
+static bool recording;
+static int left;
+static const char *const conversations[CONVS] = {"cnv_00000000000000000000000001",
+    "cnv_00000000000000000000000002", "cnv_00000000000000000000000003"};
+
+static time_t wall_offset; /* s; a machine that lost its power may have lost the time */
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, clock, ts);
+
+	if (rc == 0 && clock == CLOCK_REALTIME)
+		ts->tv_sec += wall_offset;
+	return rc;
+}
+
+/* ---- a server ---- */
+
+static void
+too_late(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	fprintf(stderr, "nothing happened for 20 s\n");
+	abort();
+}
+
+static void
+wait_for_journal(void)
+{
+	ev_timer guard;
+
+	ev_timer_init(&guard, too_late, 20, 0);
+	ev_timer_start(loop_ev(), &guard);
+	while (left)
+		loop_run();
+	ev_timer_stop(loop_ev(), &guard);
+}
+
+static void
+woken(void *arg)
+{
+}
+
+static void
+open_writer(struct server *s, unsigned int slot)
+{
+	char spool[PATH_SIZE + 20];
+	struct journal_opts o = {
+	    .dir = spool, .slot = slot, .slots = s->slots, .segment_size = SEGMENT};
+
+	snprintf(spool, sizeof(spool), "%s/spool", s->dir);
+	assert_int_equal(journal_local_writer_open(&o, &s->writers[slot]), 0);
+}
+
+static void
+server_open(struct server *s, const char *dir, unsigned int slots, const char *boot)
+{
+	char spool[PATH_SIZE + 20], hub[PATH_SIZE + 20];
+	struct journal_opts reader = {.dir = spool, .slots = slots, .segment_size = SEGMENT};
+	struct hublog_opts o = {
+	    .path = hub, .boot_id_path = boot, .compact_min = COMPACT, .spool = spool};
+
+	memset(s, 0, sizeof(*s));
+	snprintf(s->dir, sizeof(s->dir), "%s", dir);
+	snprintf(spool, sizeof(spool), "%s/spool", dir);
+	snprintf(hub, sizeof(hub), "%s/hub.log", dir);
+	snprintf(s->db, sizeof(s->db), "%s/palaver.db", dir);
+	s->slots = slots;
+	assert_int_equal(hublog_open(&o, &s->window, &s->roster, &s->log, &s->lifted), 0);
+	assert_int_equal(store_sqlite.prepare(s->db), 0);
+	s->store = store_sqlite.open_handle(s->db);
+	assert_non_null(s->store);
+	sqlite3_wal_autocheckpoint(((struct sqlite_handle *)s->store)->db, 30);
+	for (unsigned int i = 0; i < slots; i++)
+		open_writer(s, i);
+	assert_int_equal(journal_local_reader_open(&reader, woken, NULL, &s->reader), 0);
+}
+
+static void
+server_close(struct server *s)
+{
+	for (unsigned int i = 0; i < s->slots; i++)
+		journal_writer_close(&s->writers[i]);
+	journal_reader_close(&s->reader);
+	store_sqlite.close_handle(s->store);
+	hublog_close(&s->log);
+	window_fini(&s->window);
+}
+
+/* ---- a send, as in chat/send.c ---- */
+
+static void
+remember(struct message *m, const struct event *ev)
+{
+	if (recording && !m->seq) {
+		str_copy(m->id, sizeof(m->id), ev->id);
+		m->seq = ev->seq;
+	} else if (recording) {
+		assert_string_equal(m->id, ev->id);
+		assert_int_equal(m->seq, ev->seq);
+	}
+}
+
+static void
+acknowledge(struct message *m, const struct event *ev)
+{
+	remember(m, ev);
+	if (recording && m->acked_op == NEVER)
+		m->acked_op = disk_ops();
+	if (!recording) {
+		str_copy(m->again_id, sizeof(m->again_id), ev->id);
+		m->again_seq = ev->seq;
+	}
+}
+
+static struct event *
+look_up(struct server *s, const struct event *ev)
+{
+	struct store_req *req = store_req_new(STORE_EVENT_BY_CLIENT_ID, NULL, NULL);
+	struct event *found = NULL;
+	int err;
+
+	str_copy(req->id, sizeof(req->id), ev->conversation);
+	str_copy(req->user_id, sizeof(req->user_id), ev->sender);
+	req->text = xstrdup(ev->client_id);
+	err = store_run(&store_sqlite, s->store, req);
+	assert_true(err == 0 || err == ERR_NOT_FOUND);
+	if (!err)
+		found = event_ref(req->events[0]);
+	store_req_free(&req);
+	return found;
+}
+
+static struct message *
+message_of(const struct event *ev)
+{
+	unsigned int n = MESSAGES;
+
+	assert_int_equal(sscanf(ev->data, "{\"text\":\"%u ", &n), 1);
+	assert_true(n < MESSAGES);
+	return &messages[n];
+}
+
+static struct event *
+make_event(const struct message *m)
+{
+	char data[400], sender[ID_MAX];
+	unsigned int n = (unsigned int)(m - messages);
+	int len =
+	    snprintf(data, sizeof(data), "{\"text\":\"%u %0*d\"}", n, 1 + (int)(n * 37 % 250), 0);
+
+	snprintf(sender, sizeof(sender), "usr_%026u", m->sender);
+	return event_new(
+	    EVENT_MESSAGE_CREATED, conversations[m->conv], sender, m->client_id, data, (size_t)len);
+}
+
+static void
+send_end(struct send *op)
+{
+	event_unref(&op->ev);
+	event_unref(&op->numbered);
+	free(op);
+}
+
+/* Look-up and intake; NULL: it was in the store, and is acknowledged. */
+static struct send *
+send_begin(struct server *s, unsigned int slot, struct event *ev, const uint64_t *ticket)
+{
+	struct send *op = xcalloc(1, sizeof(*op));
+	struct event *first = look_up(s, ev);
+
+	*op = (struct send){.m = message_of(ev), .s = s, .ev = ev, .slot = slot};
+	if (ticket)
+		op->ticket = *ticket;
+	else if (!first)
+		assert_int_equal(journal_intake(s->writers[slot], ev, &op->ticket), 0);
+	if (!first)
+		return op;
+	if (ticket)
+		assert_int_equal(journal_done(s->writers[slot], *ticket), 0);
+	acknowledge(op->m, first);
+	event_unref(&first);
+	send_end(op);
+	return NULL;
+}
+
+/* The hub's turn: commit_batch() of hub.c. */
+static void
+number_all(struct server *s, struct send **ops, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct window_conv *c;
+		struct window_entry *e;
+		bool duplicate;
+
+		assert_int_equal(window_submit(&s->window, ops[i]->ev, clock_wall_ms(),
+				     clock_mono_ms(), &c, &e, &duplicate),
+		    0);
+		ops[i]->numbered = event_ref(e->ev);
+		if (!duplicate)
+			hublog_event(s->log, e->ev);
+	}
+	assert_int_equal(hublog_write(s->log), 0);
+	for (size_t i = 0; i < count; i++) {
+		remember(ops[i]->m, ops[i]->numbered);
+		if (recording && ops[i]->m->seen_op == NEVER)
+			ops[i]->m->seen_op = disk_ops();
+	}
+}
+
+static void
+appended(void *arg, int err, enum journal_durable how)
+{
+	struct send *op = arg;
+
+	assert_int_equal(err, 0);
+	acknowledge(op->m, op->numbered);
+	send_end(op);
+	if (--left == 0)
+		loop_stop();
+}
+
+static void
+append_all(struct server *s, struct send **ops, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		left++;
+		assert_int_equal(journal_append(s->writers[ops[i]->slot], ops[i]->ticket,
+				     ops[i]->numbered, appended, ops[i]),
+		    0);
+	}
+}
+
+/* ---- replay and archive ---- */
+
+struct replayed {
+	struct server *s;
+	unsigned int slot;
+	struct send *ops[MESSAGES];
+	size_t count;
+};
+
+static void
+replay_one(void *arg, uint64_t ticket, struct event *ev)
+{
+	struct replayed *r = arg;
+	struct send *op = send_begin(r->s, r->slot, event_ref(ev), &ticket);
+
+	if (op)
+		r->ops[r->count++] = op;
+}
+
+static void
+server_replay(struct server *s)
+{
+	for (unsigned int slot = 0; slot < s->slots; slot++) {
+		struct replayed r = {.s = s, .slot = slot};
+
+		assert_int_equal(journal_replay(s->writers[slot], replay_one, &r), 0);
+		number_all(s, r.ops, r.count);
+		append_all(s, r.ops, r.count);
+		wait_for_journal();
+	}
+}
+
+/* Nothing may be left out: that would be a promise broken. */
+static void
+apply(struct server *s, struct event **events, size_t count)
+{
+	struct store_req *req = store_req_new(STORE_APPLY, NULL, NULL);
+
+	req->events = xcalloc(count, sizeof(struct event *));
+	req->event_count = count;
+	for (size_t i = 0; i < count; i++)
+		req->events[i] = event_ref(events[i]);
+	assert_int_equal(store_run(&store_sqlite, s->store, req), 0);
+	assert_int_equal(req->id_out_count, 0);
+	store_req_free(&req);
+}
+
+static void
+archived(struct server *s, struct event **events, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		window_archived(
+		    &s->window, events[i]->conversation, events[i]->seq, clock_mono_ms());
+		hublog_archived(s->log, events[i]->conversation, events[i]->seq);
+	}
+	assert_int_equal(hublog_write(s->log), 0);
+}
+
+static void
+server_archive(struct server *s, size_t batch)
+{
+	struct event *events[64];
+	size_t count;
+
+	for (;;) {
+		assert_int_equal(journal_read(s->reader, events, batch, &count), 0);
+		if (!count)
+			return;
+		apply(s, events, count);
+		assert_int_equal(journal_commit(s->reader), 0);
+		archived(s, events, count);
+		for (size_t i = 0; i < count; i++)
+			event_unref(&events[i]);
+	}
+}
+
+/* offer_again() of hub.c: what the window has and nobody reported. */
+static void
+server_offer(struct server *s)
+{
+	struct window_conv *c, *tmp;
+	struct window_entry *e;
+
+	HASH_ITER (hh, s->window.convs, c, tmp)
+		for (e = c->entries; e; e = e->next)
+			if (!e->archived)
+				apply(s, &e->ev, 1);
+}
+
+/* ---- the recorded run ---- */
+
+static void
+make_messages(uint64_t *state)
+{
+	for (unsigned int n = 0; n < MESSAGES; n++) {
+		struct message *m = &messages[n];
+
+		m->conv = (unsigned int)(disk_random(state) % CONVS);
+		m->sender = (unsigned int)(disk_random(state) % SENDERS);
+		snprintf(m->client_id, sizeof(m->client_id), "00000000-0000-4000-8000-%012u", n);
+		m->sent_op = m->seen_op = m->acked_op = NEVER;
+	}
+}
+
+/*
+ * A few messages at once, in one slot; now and then one of before again, as by a client that
+ * did not hear the answer.
+ */
+static void
+burst(struct server *s, unsigned int *next, uint64_t *state)
+{
+	struct send *ops[8];
+	size_t count = 0, want = 1 + disk_random(state) % 5;
+	unsigned int slot = (unsigned int)(disk_random(state) % s->slots);
+
+	if (*next > 10 && disk_random(state) % 3 == 0) {
+		struct message *m = &messages[*next - 1 - disk_random(state) % 8];
+
+		ops[count] = send_begin(s, slot, make_event(m), NULL);
+		count += ops[count] != NULL;
+	}
+	while (want-- && *next < message_count) {
+		messages[*next].sent_op = disk_ops();
+		ops[count++] = send_begin(s, slot, make_event(&messages[(*next)++]), NULL);
+	}
+	number_all(s, ops, count);
+	append_all(s, ops, count);
+}
+
+static void
+record(uint64_t seed)
+{
+	struct server s;
+	unsigned int next = 0, round = 0;
+
+	make_messages(&seed);
+	server_open(&s, root, SLOTS, boots[0]);
+	disk_record(root);
+	recording = true;
+	while (next < message_count) {
+		unsigned int slot = (unsigned int)(disk_random(&seed) % SLOTS);
+
+		burst(&s, &next, &seed);
+		if (disk_random(&seed) % 2)
+			burst(&s, &next, &seed);
+		wait_for_journal();
+		if (disk_random(&seed) % 3 == 0)
+			server_archive(&s, 1 + disk_random(&seed) % 20);
+		if (++round % 9 == 0) { /* a worker is restarted, and lets go what is archived */
+			journal_writer_close(&s.writers[slot]);
+			open_writer(&s, slot);
+		}
+		if (round % 7 == 0) {
+			window_trim(&s.window, clock_mono_ms() + 2 * WINDOW_KEEP_MS);
+			assert_int_equal(hublog_compact(s.log, &s.window, &s.roster), 0);
+		}
+	}
+	recording = false;
+	disk_stop();
+	server_close(&s);
+}
+
+/* ---- a state ---- */
+
+static void
+resend(struct server *s, size_t at, uint64_t *state)
+{
+	struct send *ops[MESSAGES];
+	size_t count = 0, again = RESEND;
+
+	for (unsigned int i = 0; i < message_count; i++) {
+		struct message *m = &messages[i];
+
+		m->again = m->sent_op <= at && m->acked_op > at;
+		if (m->acked_op <= at && again && disk_random(state) % (MESSAGES / RESEND) == 0) {
+			m->again = true;
+			again--;
+		}
+		if (!m->again)
+			continue;
+		ops[count] = send_begin(
+		    s, (unsigned int)(disk_random(state) % s->slots), make_event(m), NULL);
+		count += ops[count] != NULL;
+	}
+	number_all(s, ops, count);
+	append_all(s, ops, count);
+	wait_for_journal();
+}
+
+static void
+check_event(const struct event *ev, uint64_t last)
+{
+	struct message *m = message_of(ev);
+
+	assert_true(ev->seq > last);
+	m->found++;
+	assert_string_equal(ev->client_id, m->client_id);
+	if (m->again) {
+		assert_string_equal(ev->id, m->again_id);
+		assert_int_equal(ev->seq, m->again_seq);
+	}
+}
+
+/* Numbers that were shown are never given to another message. */
+static void
+check_number(const struct event *ev, size_t at)
+{
+	for (unsigned int i = 0; i < message_count; i++) {
+		const struct message *m = &messages[i];
+
+		if (m->seen_op <= at && m->seq == ev->seq &&
+		    !strcmp(conversations[m->conv], ev->conversation))
+			assert_string_equal(m->id, ev->id);
+	}
+}
+
+static void
+check_conversation(struct server *s, unsigned int conv, size_t at, bool killed)
+{
+	uint64_t last = 0;
+	bool more = true;
+
+	while (more) {
+		struct store_req *req = store_req_new(STORE_EVENTS, NULL, NULL);
+
+		str_copy(req->id, sizeof(req->id), conversations[conv]);
+		req->after = last;
+		req->limit = STORE_PAGE_MAX;
+		assert_int_equal(store_run(&store_sqlite, s->store, req), 0);
+		for (size_t i = 0; i < req->event_count; i++) {
+			check_event(req->events[i], last);
+			check_number(req->events[i], at);
+			if (killed && last)
+				assert_int_equal(req->events[i]->seq, last + 1);
+			last = req->events[i]->seq;
+		}
+		more = req->flag;
+		store_req_free(&req);
+	}
+}
+
+static void
+check_state(struct server *s, size_t at, bool killed)
+{
+	for (unsigned int i = 0; i < message_count; i++)
+		messages[i].found = 0;
+	for (unsigned int c = 0; c < CONVS; c++)
+		check_conversation(s, c, at, killed);
+	for (unsigned int i = 0; i < message_count; i++) {
+		struct message *m = &messages[i];
+
+		if (m->acked_op <= at || m->again)
+			assert_int_equal(m->found, 1);
+		assert_true(m->found <= 1);
+		if (m->acked_op > at || !m->again)
+			continue;
+		assert_string_equal(m->again_id, m->id);
+		assert_int_equal(m->again_seq, m->seq);
+	}
+}
+
+/* Nobody waits for anybody: archiver, replay and clients in any order. */
+static void
+recover(size_t at, bool killed, uint64_t *state)
+{
+	unsigned int slots = disk_random(state) % 4 ? SLOTS : 1;
+	bool archive_first = disk_random(state) & 1, resend_first = disk_random(state) & 1;
+	struct server s;
+
+	wall_offset = killed ? 0 : ((time_t)(disk_random(state) % 3) - 1) * 3600;
+	server_open(&s, work, slots, boots[!killed]);
+	assert_int_equal(s.lifted, !killed);
+	if (archive_first)
+		server_archive(&s, 64);
+	if (resend_first)
+		resend(&s, at, state);
+	server_replay(&s);
+	if (!resend_first)
+		resend(&s, at, state);
+	server_archive(&s, 64);
+	server_offer(&s);
+	check_state(&s, at, killed);
+	server_close(&s);
+	wall_offset = 0;
+}
+
+/* ---- all of them ---- */
+
+static int
+compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static size_t
+distinct(uint32_t *sums, size_t count)
+{
+	size_t n = 0;
+
+	qsort(sums, count, sizeof(*sums), compare_u32);
+	for (size_t i = 0; i < count; i++)
+		n += i == 0 || sums[i] != sums[i - 1];
+	return n;
+}
+
+static size_t
+number_from(const char *name, size_t standard)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoul(text, NULL, 10) : standard;
+}
+
+/* Numbers states; the returned one says what was left of the disk. */
+static bool
+make_state(enum disk_op op, size_t i, uint64_t *rnd, uint32_t *sum_r)
+{
+	uint64_t zero = 0;
+	bool kill = op != DISK_SYNC && (i == 0 || (i == 1 && op == DISK_WRITE));
+
+	if (kill)
+		*sum_r = disk_make_killed(work, i == 1, rnd);
+	else
+		*sum_r = disk_make_power(work, i == 0 ? &zero : rnd);
+	return kill;
+}
+
+static void
+every_crash_is_recovered_from(void **state)
+{
+	size_t want = number_from("CRASH_STATES", 2000), seed = number_from("CRASH_SEED", 1);
+	size_t count = 0, killed = 0, at = 0, each;
+	uint64_t rnd = seed;
+	enum disk_op op;
+	uint32_t *sums;
+
+	message_count = (unsigned int)(want / STATES_A_MESSAGE);
+	message_count = message_count < 40         ? 40
+			: message_count > MESSAGES ? MESSAGES
+						   : message_count;
+	record(seed);
+	each = want / disk_ops() + 1;
+	sums = xcalloc(disk_ops() * (each + 3), sizeof(*sums));
+	disk_rewind();
+	while (disk_step(&op)) {
+		at++;
+		for (size_t i = 0; i < each; i++) {
+			bool kill = make_state(op, i, &rnd, &sums[count++]);
+
+			killed += kill;
+			/* What is torn was not finished: the op has not happened. */
+			recover(kill && i == 1 ? at - 1 : at, kill, &rnd);
+		}
+	}
+	print_message("%zu ops recorded; %zu states recovered from, %zu of them different; "
+		      "%zu by kill -9, %zu by loss of power\n",
+	    at, count, distinct(sums, count), killed, count - killed);
+	assert_true(count >= want);
+	free(sums);
+	disk_fini();
+}
+
+/*
+ * Before, the hub knew no client id after a loss of power, and the archive not yet: a client
+ * that had not heard its acknowledgement got a second message for the same id.
+ */
+static void
+a_repetition_after_a_power_loss_makes_no_second_message(void **state)
+{
+	char log[PATH_SIZE + 20];
+	uint64_t seed = 1;
+	struct server s;
+	struct send *op;
+
+	make_messages(&seed);
+	server_open(&s, root, SLOTS, boots[0]);
+	recording = true; /* its id and number are kept */
+	op = send_begin(&s, 0, make_event(&messages[0]), NULL);
+	number_all(&s, &op, 1);
+	append_all(&s, &op, 1);
+	wait_for_journal();
+	recording = false;
+	server_close(&s);
+	snprintf(log, sizeof(log), "%s/hub.log", root);
+	assert_int_equal(unlink(log), 0);
+
+	server_open(&s, root, SLOTS, boots[1]);
+	op = send_begin(&s, 1, make_event(&messages[0]), NULL);
+	assert_non_null(op); /* it is not archived yet */
+	number_all(&s, &op, 1);
+	append_all(&s, &op, 1);
+	wait_for_journal();
+	server_archive(&s, 64);
+	assert_string_equal(messages[0].again_id, messages[0].id);
+	assert_int_equal(messages[0].again_seq, messages[0].seq);
+	server_close(&s);
+}
+
+/* ---- life ---- */
+
+static void
+write_boot(char *path, const char *id)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fprintf(f, "%s\n", id);
+	fclose(f);
+}
+
+static int
+setup(void **state)
+{
+	static char base[PATH_SIZE / 2];
+
+	memset(messages, 0, sizeof(messages));
+	snprintf(base, sizeof(base), "%s/palaver-crash.XXXXXX",
+	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	if (!mkdtemp(base))
+		return -1;
+	*state = base;
+	snprintf(root, sizeof(root), "%s/recorded", base);
+	snprintf(work, sizeof(work), "%s/state", base);
+	mkdir(root, 0700);
+	mkdir(work, 0700);
+	snprintf(boots[0], sizeof(boots[0]), "%s/boot", base);
+	snprintf(boots[1], sizeof(boots[1]), "%s/next-boot", base);
+	write_boot(boots[0], "11111111-1111-1111-1111-111111111111");
+	write_boot(boots[1], "22222222-2222-2222-2222-222222222222");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	char command[PATH_SIZE + 20];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", (const char *)*state);
+	return system(command);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		a_repetition_after_a_power_loss_makes_no_second_message, setup, teardown),
+	    cmocka_unit_test_setup_teardown(every_crash_is_recovered_from, setup, teardown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	if (!getenv("CRASH_LOG"))
+		log_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
+	loop_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
