@@ -176,6 +176,7 @@ server_close(struct server *s)
 	store_sqlite.close_handle(s->store);
 	hublog_close(&s->log);
 	window_fini(&s->window);
+	roster_fini(&s->roster);
 }
 
 /* ---- a send, as in chat/send.c ---- */
