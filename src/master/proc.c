@@ -54,7 +54,8 @@ struct proc *
 proc_any_worker(struct master *m)
 {
 	for (size_t i = 0; i < m->proc_count; i++)
-		if (m->procs[i].role == PROC_WORKER && m->procs[i].state == PROC_READY)
+		if (m->procs[i].role == PROC_WORKER && m->procs[i].state == PROC_READY &&
+		    m->procs[i].chan) /* one that has just died has no channel before SIGCHLD */
 			return &m->procs[i];
 	return NULL;
 }

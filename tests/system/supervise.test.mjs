@@ -56,6 +56,19 @@ function request(port, done) {
   });
 }
 
+test("all workers killed at one moment do not take the master with them", { timeout: 60000 }, async (t) => {
+  const server = new Server({ workers: 4 });
+  t.after(() => server.remove());
+  await server.start();
+  const victims = server.processes("worker").map((w) => w.pid);
+  for (const pid of victims) process.kill(pid, "SIGKILL");
+  await until("each has a successor", () => {
+    assert.equal(server.exited, null, server.log);
+    const now = server.processes("worker");
+    return now.length === 4 && now.every((w) => w.state === "ready" && !victims.includes(w.pid));
+  });
+});
+
 for (const lived of ["less", "more"]) {
   test(`a killed worker loses no queued connection (it lived ${lived} than 10 s)`, { timeout: 60000 }, async (t) => {
     const server = new Server({ workers: 2 });
