@@ -76,6 +76,11 @@ void api_post_signup(struct api_call *call);
 void api_post_login(struct api_call *call);
 void api_post_refresh(struct api_call *call);
 void api_post_logout(struct api_call *call);
+/* sessions.c */
+void api_get_sessions(struct api_call *call);
+void api_delete_sessions(struct api_call *call);
+void api_delete_session(struct api_call *call);
+void api_put_password(struct api_call *call);
 /* users.c */
 void api_get_me(struct api_call *call);
 void api_patch_me(struct api_call *call);

@@ -6,6 +6,7 @@
  * latter a problem object as in REST.  An api_socket outlives its sio_socket while
  * calls are under way; `s` is NULL then and their answers are dropped.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,6 +200,10 @@ on_event(
 	call->socket = as;
 	call->ack = ack;
 	as->calls++;
+	if (as->ended) { /* what it sent before it learned of the end */
+		chat_answer_error(socket_done, call, ERR_UNAUTHORIZED, NULL, NULL);
+		return;
+	}
 	if (!json_object_is_type(body, json_type_object)) {
 		chat_answer_error(socket_done, call, ERR_BAD_REQUEST, "", "not_an_object");
 		return;
@@ -243,6 +248,9 @@ peer_ready(void *peer, int err)
 {
 	struct api_socket *as = peer;
 
+	if (as->ended)
+		return;
+	as->joined = !err;
 	if (!err && as->arriving)
 		sio_resume(as->s);
 	else if (!err)
@@ -253,7 +261,31 @@ peer_ready(void *peer, int err)
 		refuse(as->s, err);
 }
 
-static const struct peer_ops peer_ops = {peer_send, peer_ready};
+static void
+peer_end(void *peer, const char *reason)
+{
+	struct api_socket *as = peer;
+	char json[64];
+	void *event;
+
+	if (as->ended)
+		return;
+	as->ended = true;
+	if (!as->joined && !as->arriving) {
+		refuse(as->s, ERR_UNAUTHORIZED);
+		return;
+	}
+	if (reason) {
+		int len = snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", reason);
+
+		event = encode("session.ended", json, (size_t)len);
+		sio_send(as->s, event);
+		release(event);
+	}
+	sio_disconnect(as->s, true);
+}
+
+static const struct peer_ops peer_ops = {peer_send, peer_ready, peer_end};
 
 /* The token that the client's code gave, or else the cookie of the session's first request. */
 static int

@@ -14,6 +14,7 @@ struct api_socket {
 	struct client *client;
 	unsigned int calls;
 	bool arriving; /* from another worker; it has joined long ago */
+	bool joined, ended;
 };
 
 struct socket_call {

@@ -21,12 +21,12 @@ copy_plain(char *dst, size_t size, const char *src)
 
 struct account_op *
 account_op_new(
-    struct chat *c, const char *password, const struct chat_origin *from, chat_done done, void *arg)
+    struct chat *c, const char *secret, const struct chat_origin *from, chat_done done, void *arg)
 {
 	struct account_op *op = xcalloc(1, sizeof(*op));
 
 	op->chat = c;
-	op->password = xstrdup(password);
+	op->secret = xstrdup(secret);
 	op->done = done;
 	op->arg = arg;
 	if (from) {
@@ -39,9 +39,12 @@ account_op_new(
 void
 account_op_free(struct account_op *op)
 {
-	if (op->password)
-		explicit_bzero(op->password, strlen(op->password));
-	free(op->password);
+	if (op->secret)
+		explicit_bzero(op->secret, strlen(op->secret));
+	if (op->new_password)
+		explicit_bzero(op->new_password, strlen(op->new_password));
+	free(op->new_password);
+	free(op->secret);
 	explicit_bzero(op->refresh, sizeof(op->refresh));
 	free(op);
 }
@@ -61,11 +64,20 @@ account_op_answer(struct account_op *op, bool created, const struct buf *json)
 }
 
 void
+account_ending(struct account_op *op, struct store_req *req, enum session_end why)
+{
+	req->now_ms = clock_wall_ms();
+	req->until_ms = revocation_until(op->chat);
+	req->why = why;
+}
+
+void
 account_answer_empty(struct store_req *req)
 {
 	struct account_op *op = req->arg;
 	struct buf json;
 
+	sessions_ended(op->chat, req->revocations, req->revocation_count);
 	if (req->err) {
 		account_op_fail(op, req->err, NULL, NULL);
 	} else {
@@ -122,13 +134,13 @@ signup_hashed(void *arg, const char *hash)
 	chat_store(op->chat, req);
 }
 
-static const char *
-password_fault(const char *password, const char **reason_r)
+const char *
+password_fault(const char *password, const char *pointer, const char **reason_r)
 {
 	size_t len = strlen(password);
 
 	*reason_r = len < PASSWORD_MIN ? "too_short" : "too_long";
-	return len < PASSWORD_MIN || len > PASSWORD_MAX ? "/password" : NULL;
+	return len < PASSWORD_MIN || len > PASSWORD_MAX ? pointer : NULL;
 }
 
 static const char *
@@ -145,7 +157,7 @@ signup_fault(struct user *u, const struct chat_signup *in, const char **reason_r
 	*reason_r = "empty";
 	if (!*name)
 		return "/name";
-	return password_fault(in->password, reason_r);
+	return password_fault(in->password, "/password", reason_r);
 }
 
 void
@@ -172,7 +184,7 @@ chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *
 		account_op_fail(op, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	err = password_hash(c->passwords, op->password, c->opts.hash_cost, signup_hashed, op);
+	err = password_hash(c->passwords, op->secret, c->opts.hash_cost, signup_hashed, op);
 	if (err)
 		account_op_fail(op, err, NULL, NULL);
 }
@@ -186,6 +198,8 @@ set_on_user(struct store_req *found, enum store_op what, const char *hash, bool 
 	struct store_req *req = store_req_new(what, account_answer_empty, op);
 
 	str_copy(req->id, sizeof(req->id), op->user.id);
+	account_ending(op, req,
+	    what == STORE_USER_SET_LOCKED ? SESSION_USER_LOCKED : SESSION_PASSWORD_CHANGED);
 	req->text = xstrdup(hash);
 	req->flag = flag;
 	chat_store(op->chat, req);
@@ -211,7 +225,7 @@ password_user_found(struct store_req *req)
 
 	if (!err) {
 		op->user = req->users[0];
-		err = password_hash(op->chat->passwords, op->password, op->chat->opts.hash_cost,
+		err = password_hash(op->chat->passwords, op->secret, op->chat->opts.hash_cost,
 		    new_password_hashed, req);
 	}
 	if (err) {
@@ -234,8 +248,8 @@ lock_user_found(struct store_req *req)
 	store_req_free(&req);
 }
 
-static void
-find_user(struct account_op *op, const char *username, void (*found)(struct store_req *))
+void
+account_find_user(struct account_op *op, const char *username, void (*found)(struct store_req *))
 {
 	char name[USERNAME_MAX + 1];
 	struct store_req *req;
@@ -253,12 +267,12 @@ void
 chat_user_set_password(
     struct chat *c, const char *username, const char *password, chat_done done, void *arg)
 {
-	const char *reason, *pointer = password_fault(password, &reason);
+	const char *reason, *pointer = password_fault(password, "/password", &reason);
 
 	if (pointer)
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 	else
-		find_user(
+		account_find_user(
 		    account_op_new(c, password, NULL, done, arg), username, password_user_found);
 }
 
@@ -268,5 +282,5 @@ chat_user_set_locked(struct chat *c, const char *username, bool locked, chat_don
 	struct account_op *op = account_op_new(c, NULL, NULL, done, arg);
 
 	op->lock = locked;
-	find_user(op, username, lock_user_found);
+	account_find_user(op, username, lock_user_found);
 }

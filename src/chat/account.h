@@ -10,29 +10,36 @@
 
 #include "chat/chat_int.h"
 
-#define REFRESH_BYTES 32
-#define REFRESH_TEXT  48
 
 struct account_op {
 	struct chat *chat;
 	struct user user;
 	struct session session; /* address and agent from the beginning, if there is an origin */
-	char refresh[REFRESH_TEXT];
-	char *password;
+	char refresh[REFRESH_TEXT]; /* for the client; "": none */
+	char *secret; /* password or refresh token; wiped */
+	char *new_password;
 	uint8_t invitation[TOKEN_HASH]; /* hash of its code */
 	bool by_admin, created, lock, invited;
 	chat_done done;
 	void *arg;
 };
 
-/* password and from may be NULL; both are copied. */
-struct account_op *account_op_new(struct chat *c, const char *password,
+/* secret and from may be NULL; both are copied. */
+struct account_op *account_op_new(struct chat *c, const char *secret,
     const struct chat_origin *from, chat_done done, void *arg);
 /* These answer and free op. */
 void account_op_fail(struct account_op *op, int err, const char *pointer, const char *reason);
 void account_op_answer(struct account_op *op, bool created, const struct buf *json);
 void account_op_free(struct account_op *op);
 void account_answer_empty(struct store_req *req); /* a done() whose arg is op: {} or the error */
+
+/* found() gets users[0] or the error; without such a user op is answered. */
+void account_find_user(struct account_op *op, const char *username,
+    void (*found)(struct store_req *));
+/* NULL, or the pointer of the field. */
+const char *password_fault(const char *password, const char *pointer, const char **reason_r);
+/* For the ends of sessions: what a request that may end some needs to say. */
+void account_ending(struct account_op *op, struct store_req *req, enum session_end why);
 
 /* session.c: a new login of op->user; answers with its tokens. */
 void session_create(struct account_op *op);

@@ -62,6 +62,7 @@ on_state(void *arg, bool up)
 
 	log_info(up ? "bus.up" : "bus.down", "users=%u rooms=%llu", HASH_COUNT(c->users),
 	    (unsigned long long)c->stats.rooms);
+	revocation_bus_state(c, up);
 	if (!up)
 		return;
 	presence_bus_up(c);
@@ -70,7 +71,10 @@ on_state(void *arg, bool up)
 }
 
 /* By kind; a kind that has no row is one of a newer version. */
-static const announced_fn announced_fns[ANNOUNCEMENT_KINDS];
+static const announced_fn announced_fns[ANNOUNCEMENT_KINDS] = {
+    [ANNOUNCE_SESSIONS_ENDED] = announced_sessions_ended,
+    [ANNOUNCE_KICK] = announced_kick,
+};
 
 static void
 on_announced(void *arg, const void *payload, size_t len)
@@ -163,6 +167,7 @@ chat_free(struct chat **cp)
 	send_free_all(c);
 	room_free_all(c);
 	presence_free(&c->teller);
+	revocation_free_all(c);
 	free(c->key);
 	free(c);
 }

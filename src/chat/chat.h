@@ -43,6 +43,7 @@ struct chat_opts {
 	int64_t max_reactions; /* different emoji of one message */
 	enum chat_signup_mode signup;
 	int64_t access_ttl, refresh_ttl; /* ms */
+	int64_t refresh_grace;           /* ms: see chat/session.c */
 	int hash_cost;                   /* yescrypt */
 	unsigned int hash_queue;         /* fixed at chat_new */
 	const uint8_t *key;              /* signs access tokens; copied at chat_new */
@@ -95,7 +96,7 @@ struct chat_identity {
 	int64_t expires_ms; /* wall clock */
 };
 
-/* 0 or ERR_UNAUTHORIZED.  Pure: signature and expiry. */
+/* 0 or ERR_UNAUTHORIZED: signature, expiry, and whether its session was ended. */
 int chat_identify(struct chat *c, const char *access_token, struct chat_identity *id_r);
 
 /* Where a login or a refresh comes from, as its session shows it; NULL: unknown. */
@@ -109,6 +110,35 @@ void chat_login(struct chat *c, const char *username, const char *password,
 void chat_refresh(struct chat *c, const char *refresh_token, const struct chat_origin *from,
     chat_done done, void *arg);
 void chat_logout(struct chat *c, const char *refresh_token, chat_done done, void *arg);
+
+/*
+ * Before the first client: the answer of STORE_REVOCATIONS.  From then on the chat keeps
+ * itself informed of sessions that are ended anywhere.
+ */
+void chat_take_revocations(struct chat *c, const struct store_req *req);
+
+/* ---- a user's logins (logins.c) ---- */
+
+/* {"items":[{"id",..,"current"}]}, last used first, STORE_PAGE_MAX at most. */
+void chat_session_list(struct chat *c, const struct chat_identity *who, chat_done done, void *arg);
+/*
+ * Ends one session of the user, or all but the one that asks.  Its sockets get session.ended
+ * and are cut, its access tokens are refused, on every worker.  ERR_NOT_FOUND.
+ */
+void chat_session_end(struct chat *c, const struct chat_identity *who, const char *session,
+    chat_done done, void *arg);
+void chat_session_end_others(struct chat *c, const struct chat_identity *who, chat_done done,
+    void *arg);
+/* Ends the other sessions as well.  ERR_BAD_CREDENTIALS: current is not the password. */
+void chat_password_change(struct chat *c, const struct chat_identity *who, const char *current,
+    const char *fresh, chat_done done, void *arg);
+
+/* By the administrator: */
+void chat_user_sessions(struct chat *c, const char *username, chat_done done, void *arg);
+void chat_user_revoke(struct chat *c, const char *username, chat_done done, void *arg);
+void chat_session_kill(struct chat *c, const char *session, chat_done done, void *arg);
+/* Cuts the user's sockets and ends nothing; ERR_UNAVAILABLE: other workers cannot be told. */
+void chat_user_kick(struct chat *c, const char *username, chat_done done, void *arg);
 
 /* ---- accounts (account.c) ---- */
 

@@ -43,6 +43,7 @@ struct chat_user {
 struct client {
 	struct chat *chat;
 	struct chat_user *user;
+	char session[ID_MAX];
 	const struct peer_ops *ops;
 	void *peer;
 	struct attachment *rooms;
@@ -53,6 +54,7 @@ struct client {
 	struct loop_task refused;
 	enum presence presence; /* as its device says; never offline */
 	uint64_t mark; /* of the last room_send_once that it was sent */
+	struct loop_task ended;    /* it arrived with a session that has ended */
 	double tokens;             /* rate limit: messages it may send now */
 	int64_t tokens_at;         /* monotonic ms */
 	struct client *prev, *next; /* of the user */
@@ -75,6 +77,9 @@ struct chat {
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
 	size_t send_count;
+	struct revoked *revoked; /* by session id */
+	bool revocations_loading, revocations_again;
+	ev_timer revocation_tick;
 	ev_timer retry;
 	ev_timer room_retry;
 	struct chat_stats stats;
@@ -84,7 +89,11 @@ struct chat {
  * What workers announce to each other: the first byte says what it is, the rest belongs to
  * that kind.  A new kind has a name here and a row in the table of chat.c.
  */
-enum announcement { ANNOUNCEMENT_KINDS = 1 /* kinds begin at 1; keep this the last */ };
+enum announcement {
+	ANNOUNCE_SESSIONS_ENDED = 1,
+	ANNOUNCE_KICK,
+	ANNOUNCEMENT_KINDS /* keep this the last */
+};
 /* u: what follows the kind; bad if it was cut.  Also in the worker that announced it. */
 typedef void (*announced_fn)(struct chat *c, struct unpack *u);
 
@@ -113,6 +122,19 @@ struct chat_user *chat_user_find(struct chat *c, const char *id);
 void client_room_ready(struct client *cl, struct attachment *a);
 struct attachment *client_attachment(struct client *cl, const char *conversation);
 bool client_take_token(struct client *cl);
+
+/* revocation.c */
+/* How long a revocation of this moment is kept, wall clock ms. */
+int64_t revocation_until(const struct chat *c);
+/* These have ended in the store: ends them here and on every worker. */
+void sessions_ended(struct chat *c, const struct revocation *ended, size_t count);
+bool session_is_revoked(struct chat *c, const char *session);
+/* The session of this client has ended: tells its peer. */
+void client_end_revoked(struct client *cl);
+void revocation_bus_state(struct chat *c, bool up);
+void announced_sessions_ended(struct chat *c, struct unpack *u);
+void announced_kick(struct chat *c, struct unpack *u);
+void revocation_free_all(struct chat *c);
 
 /* room.c */
 const char *room_id(const struct room *r);

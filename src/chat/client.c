@@ -95,9 +95,15 @@ refused(void *arg)
 	cl->ops->ready(cl->peer, ERR_OVERLOADED);
 }
 
+static void
+ended(void *arg)
+{
+	client_end_revoked(arg);
+}
+
 static struct client *
-client_new(struct chat *c, const char *user, enum presence presence, const struct peer_ops *ops,
-    void *peer)
+client_new(struct chat *c, const struct chat_identity *who, enum presence presence,
+    const struct peer_ops *ops, void *peer)
 {
 	struct client *cl = xcalloc(1, sizeof(*cl));
 
@@ -106,13 +112,16 @@ client_new(struct chat *c, const char *user, enum presence presence, const struc
 	cl->peer = peer;
 	cl->tokens = (double)c->opts.burst;
 	cl->tokens_at = clock_mono_ms();
-	cl->user = user_get(c, user);
+	str_copy(cl->session, sizeof(cl->session), who->session);
+	cl->user = user_get(c, who->user);
 	cl->presence = presence;
 	DL_APPEND(cl->user->clients, cl);
 	presence_update(c, cl->user);
 	c->stats.clients++;
 	cl->refused.run = refused;
 	cl->refused.arg = cl;
+	cl->ended.run = ended;
+	cl->ended.arg = cl;
 	return cl;
 }
 
@@ -135,7 +144,7 @@ client_load(struct client *cl)
 struct client *
 client_open(struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer)
 {
-	struct client *cl = client_new(c, who->user, PRESENCE_ONLINE, ops, peer);
+	struct client *cl = client_new(c, who, PRESENCE_ONLINE, ops, peer);
 
 	client_load(cl);
 	return cl;
@@ -143,7 +152,10 @@ client_open(struct chat *c, const struct chat_identity *who, const struct peer_o
 
 /* ---- moving ---- */
 
-/* State: str user, u8 presence, i64 tokens, u32 count, each str conversation and u64 last. */
+/*
+ * State: str user, str session, u8 presence, i64 tokens, u32 count, each str conversation and
+ * u64 last.
+ */
 void
 client_leave(struct client **clp, struct buf *b)
 {
@@ -152,6 +164,7 @@ client_leave(struct client **clp, struct buf *b)
 	unsigned int count;
 
 	pack_str(b, cl->user->id);
+	pack_str(b, cl->session);
 	pack_u8(b, (uint8_t)cl->presence);
 	pack_i64(b, (int64_t)cl->tokens);
 	DL_COUNT(cl->rooms, a, count);
@@ -166,7 +179,8 @@ client_leave(struct client **clp, struct buf *b)
 struct client *
 client_arrive(struct chat *c, const void *state, size_t len, const struct peer_ops *ops, void *peer)
 {
-	char user[ID_MAX], conversation[ID_MAX];
+	struct chat_identity who = {0};
+	char conversation[ID_MAX];
 	enum presence presence;
 	struct client *cl;
 	struct unpack u;
@@ -174,14 +188,17 @@ client_arrive(struct chat *c, const void *state, size_t len, const struct peer_o
 	uint32_t count;
 
 	unpack_init(&u, state, len);
-	unpack_strn(&u, user, sizeof(user));
+	unpack_strn(&u, who.user, sizeof(who.user));
+	unpack_strn(&u, who.session, sizeof(who.session));
 	presence = unpack_u8(&u);
 	tokens = unpack_i64(&u);
 	count = unpack_u32(&u);
 	if (!unpack_ok(&u) || presence < PRESENCE_AWAY || presence > PRESENCE_ONLINE)
 		return NULL;
-	cl = client_new(c, user, presence, ops, peer);
+	cl = client_new(c, &who, presence, ops, peer);
 	cl->arrived = true;
+	if (session_is_revoked(c, cl->session)) /* while it was under way */
+		loop_defer(&cl->ended);
 	if ((double)tokens < cl->tokens)
 		cl->tokens = (double)tokens;
 	client_load(cl); /* first, so that ready() cannot come before all rooms are there */
@@ -214,6 +231,7 @@ client_close(struct client **clp)
 	if (cl->loading)
 		cl->loading->arg = NULL;
 	loop_cancel(&cl->refused);
+	loop_cancel(&cl->ended);
 	DL_FOREACH_SAFE (cl->rooms, a, tmp)
 		room_detach(a);
 	u = cl->user;

@@ -12,6 +12,12 @@ struct peer_ops {
 	void (*send)(void *peer, void *encoded); /* borrows what the encoder made */
 	/* Subscribed to everything (err 0), or it cannot be: the peer accepts or refuses. */
 	void (*ready)(void *peer, int err);
+	/*
+	 * The client's time is over, also before ready(): the peer says so to the other side,
+	 * if there is a reason (a word for session.ended; NULL: an administrator's kick), and
+	 * closes the connection.  The client may be closed in the call.
+	 */
+	void (*end)(void *peer, const char *reason);
 };
 
 /*

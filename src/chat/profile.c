@@ -329,6 +329,7 @@ deactivated(struct store_req *req)
 	struct profile_op *op = req->arg;
 	struct chat_result res = {.json = "{}", .json_len = 2};
 
+	sessions_ended(op->chat, req->revocations, req->revocation_count);
 	if (req->err) {
 		op_fail(op, req->err, NULL, NULL);
 	} else {
@@ -351,6 +352,8 @@ owner_checked(void *arg, bool matches)
 	req = store_req_new(STORE_USER_DEACTIVATE, deactivated, op);
 	str_copy(req->id, sizeof(req->id), op->user.id);
 	req->now_ms = clock_wall_ms();
+	req->until_ms = revocation_until(op->chat);
+	req->why = SESSION_USER_DEACTIVATED;
 	chat_store(op->chat, req);
 }
 

@@ -135,6 +135,12 @@ token_verify(
 }
 
 void
+token_successor(char dst[REFRESH_TEXT], const char *refresh_token, const uint8_t nonce[TOKEN_HASH])
+{
+	mac_text(dst, refresh_token, strlen(refresh_token), nonce, TOKEN_HASH);
+}
+
+void
 token_hash(uint8_t dst[TOKEN_HASH], const char *refresh_token)
 {
 	unsigned int n = 0;

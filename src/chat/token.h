@@ -28,6 +28,11 @@ void token_sign(struct buf *b, const struct token_claims *claims, const void *ke
 int token_verify(const char *token, const void *key, size_t key_len, int64_t now_ms,
     struct token_claims *claims_r);
 
+#define REFRESH_TEXT 48 /* a refresh token: 43 characters of base64url and NUL */
+
+/* The token that takes the place of this one; nobody derives it without the nonce. */
+void token_successor(char dst[REFRESH_TEXT], const char *refresh_token,
+    const uint8_t nonce[TOKEN_HASH]);
 void token_hash(uint8_t dst[TOKEN_HASH], const char *refresh_token); /* SHA-256 */
 
 #endif

@@ -107,3 +107,23 @@ invitation_json(struct buf *b, const struct invitation *inv)
 	put_text(b, "note", inv->note);
 	buf_putc(b, '}');
 }
+
+const char *
+session_end_name(enum session_end why)
+{
+	static const char *const names[SESSION_END_COUNT] = {
+	    "revoked", "logged_out", "password_changed", "token_reused", "locked", "deactivated"};
+
+	return (unsigned int)why < SESSION_END_COUNT ? names[why] : names[SESSION_REVOKED];
+}
+
+void
+session_json(struct buf *b, const struct session *s, bool current)
+{
+	buf_printf(b, "{\"id\":\"%s\"", s->id);
+	put_time(b, "created_at", s->created_ms);
+	put_time(b, "used_at", s->used_ms);
+	put_text(b, "address", s->address);
+	put_text(b, "agent", s->agent);
+	buf_printf(b, ",\"current\":%s}", current ? "true" : "false");
+}

@@ -42,7 +42,7 @@ struct user {
 
 /*
  * One login.  Each use of its refresh token gives a new one; a token that comes a second
- * time is in foreign hands and ends the session.
+ * time is in foreign hands and ends the session (the exact rule: chat/session.c).
  */
 struct session {
 	char id[ID_MAX]; /* ses_.. */
@@ -65,6 +65,29 @@ struct invitation {
 	int64_t created_ms, expires_ms;
 	char note[INVITATION_NOTE_MAX + 1]; /* the administrator's own words */
 };
+
+/* Why a session ended, as clients are told.  The numbers are stored: append only. */
+enum session_end {
+	SESSION_REVOKED,
+	SESSION_LOGGED_OUT,
+	SESSION_PASSWORD_CHANGED,
+	SESSION_TOKEN_REUSED,
+	SESSION_USER_LOCKED,
+	SESSION_USER_DEACTIVATED,
+	SESSION_END_COUNT
+};
+const char *session_end_name(enum session_end why); /* "revoked", ..; of an unknown one, too */
+
+/* A session that has ended while its access tokens may be good yet. */
+struct revocation {
+	char session[ID_MAX];
+	char user[ID_MAX];
+	int64_t until_ms; /* wall clock: all its access tokens have expired by then */
+	enum session_end why;
+};
+
+/* {"id","created_at","used_at","address","agent","current"} */
+void session_json(struct buf *b, const struct session *s, bool current);
 
 /* Lower-cases into dst and checks; false: not a username. */
 bool username_normalize(char dst[USERNAME_MAX + 1], const char *src);

@@ -20,7 +20,7 @@
 #include "lib/log.h"
 #include "model/error.h"
 
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 
 int sqlite_busy_ms = 5000;
 
@@ -92,12 +92,22 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     " seq INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (user, conversation, seq))"
     " WITHOUT ROWID;"
     "CREATE INDEX mentions_message ON mentions (message);",
+    /* 5: rotation and revocation.  Nothing is spent or revoked before. */
+    "ALTER TABLE spent_tokens ADD COLUMN nonce BLOB NOT NULL DEFAULT x'';"
+    "DROP INDEX spent_tokens_session;"
+    "CREATE INDEX spent_tokens_session ON spent_tokens (session, spent_ms);"
+    "ALTER TABLE revocations ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX revocations_until ON revocations (until_ms);"
+    "CREATE INDEX sessions_expires ON sessions (expires_ms, id);"
+    "UPDATE sessions SET used_ms = created_ms WHERE used_ms = 0;",
 };
 
 /* In the order in which sqlite_read_user() takes them. */
 #define USER_COLUMNS                                                                               \
 	"id, username, name, password, locked, created_ms, avatar, bio, time_zone,"                \
 	" deactivated_ms, last_seen_ms, version"
+
+#define SESSION_COLUMNS "id, user, token_hash, created_ms, used_ms, expires_ms, address, agent"
 
 static const char *const statements[SQL_COUNT] = {
 #define SQL(name, text) [SQL_##name] = text,
@@ -392,8 +402,11 @@ const struct store_impl store_sqlite = {
 	    [STORE_INVITATION_LIST] = sqlite_invitation_list,
 	    [STORE_INVITATION_DELETE] = sqlite_invitation_delete,
 	    [STORE_SESSION_CREATE] = sqlite_session_create,
-	    [STORE_SESSION_BY_TOKEN] = sqlite_session_by_token,
-	    [STORE_SESSION_DELETE] = sqlite_session_delete,
+	    [STORE_SESSION_ROTATE] = sqlite_session_rotate,
+	    [STORE_SESSION_LOGOUT] = sqlite_session_logout,
+	    [STORE_SESSION_LIST] = sqlite_session_list,
+	    [STORE_SESSION_REVOKE] = sqlite_session_revoke,
+	    [STORE_REVOCATIONS] = sqlite_revocations,
 	    [STORE_CONVERSATION_CREATE] = sqlite_conversation_create,
 	    [STORE_CONVERSATION_GET] = sqlite_conversation_get,
 	    [STORE_CONVERSATION_LIST] = sqlite_conversation_list,

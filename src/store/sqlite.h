@@ -54,13 +54,19 @@ void sqlite_user_set_password(void *h, struct store_req *req);
 void sqlite_user_set_locked(void *h, struct store_req *req);
 /* By USER_COLUMNS. */
 void sqlite_read_user(sqlite3_stmt *st, struct user *u);
-/* Ends all sessions of the user, within the caller's transaction. */
-int sqlite_end_sessions(struct sqlite_handle *h, const char *user);
-/* Runs an update of the user req->id and, with end, ends the sessions: both or neither. */
+/* Runs an update of the user req->id and, with end, ends the sessions but req->session_id. */
 void sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end);
+
+/* sqlite_sessions.c */
+/* Ends all sessions of the user but keep, within the caller's transaction. */
+int sqlite_sessions_end(struct sqlite_handle *h, struct store_req *req, const char *user,
+    const char *keep);
 void sqlite_session_create(void *h, struct store_req *req);
-void sqlite_session_by_token(void *h, struct store_req *req);
-void sqlite_session_delete(void *h, struct store_req *req);
+void sqlite_session_rotate(void *h, struct store_req *req);
+void sqlite_session_logout(void *h, struct store_req *req);
+void sqlite_session_list(void *h, struct store_req *req);
+void sqlite_session_revoke(void *h, struct store_req *req);
+void sqlite_revocations(void *h, struct store_req *req);
 
 /* sqlite_accounts.c */
 void sqlite_user_update(void *h, struct store_req *req);

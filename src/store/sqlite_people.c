@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * sqlite_people: users and login sessions.  Threads of the store's pool.
+ * sqlite_people: users.  Threads of the store's pool.
  */
 #include <string.h>
 
@@ -103,18 +103,6 @@ sqlite_user_list(void *h, struct store_req *req)
 		sqlite_read_user(st, store_req_add_user(req));
 }
 
-int
-sqlite_end_sessions(struct sqlite_handle *h, const char *user)
-{
-	int err = 0;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSIONS_OF_USER_DELETE, &err);
-
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, user);
-	return sqlite_exec(h, st);
-}
-
 void
 sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st, bool end)
 {
@@ -125,11 +113,24 @@ sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt 
 	if (!req->err && sqlite3_changes(h->db) == 0)
 		req->err = ERR_NOT_FOUND;
 	if (!req->err && end)
-		req->err = sqlite_end_sessions(h, req->id);
+		req->err = sqlite_sessions_end(h, req, req->id, req->session_id);
 	if (!req->err)
 		req->err = sqlite_commit(h);
 	else
 		sqlite_rollback(h);
+	if (req->err)
+		req->revocation_count = 0;
+}
+
+/* Of a user who is there an update that changed nothing found another password. */
+static void
+explain_conflict(void *h, struct store_req *req)
+{
+	if (req->err != ERR_NOT_FOUND || !req->user.password[0])
+		return;
+	sqlite_user_by_id(h, req);
+	if (!req->err)
+		req->err = ERR_CONFLICT;
 }
 
 void
@@ -141,7 +142,9 @@ sqlite_user_set_password(void *h, struct store_req *req)
 		return;
 	sqlite_bind(st, 1, req->id);
 	sqlite_bind(st, 2, req->text);
+	sqlite_bind(st, 3, req->user.password);
 	sqlite_update_user(h, req, st, true);
+	explain_conflict(h, req);
 }
 
 void
@@ -154,52 +157,4 @@ sqlite_user_set_locked(void *h, struct store_req *req)
 	sqlite_bind(st, 1, req->id);
 	sqlite3_bind_int(st, 2, req->flag);
 	sqlite_update_user(h, req, st, req->flag);
-}
-
-void
-sqlite_session_create(void *h, struct store_req *req)
-{
-	const struct session *s = &req->session;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_INSERT, &req->err);
-
-	if (!st)
-		return;
-	sqlite_bind(st, 1, s->id);
-	sqlite_bind(st, 2, s->user);
-	sqlite3_bind_blob(st, 3, s->token_hash, TOKEN_HASH, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 4, s->created_ms);
-	sqlite3_bind_int64(st, 5, s->expires_ms);
-	req->err = sqlite_exec(h, st);
-}
-
-void
-sqlite_session_by_token(void *h, struct store_req *req)
-{
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_BY_TOKEN, &req->err);
-	struct session *s = &req->session;
-
-	if (!st)
-		return;
-	sqlite3_bind_blob(st, 1, s->token_hash, TOKEN_HASH, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, req->now_ms);
-	req->err = ERR_NOT_FOUND;
-	if (sqlite_step(h, st, &req->err) != SQLITE_ROW)
-		return;
-	sqlite_text(st, 0, s->id, sizeof(s->id));
-	sqlite_text(st, 1, s->user, sizeof(s->user));
-	s->created_ms = sqlite3_column_int64(st, 2);
-	s->expires_ms = sqlite3_column_int64(st, 3);
-	sqlite3_reset(st);
-	one_user(h, req, SQL_USER_BY_ID, s->user);
-}
-
-void
-sqlite_session_delete(void *h, struct store_req *req)
-{
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_SESSION_DELETE, &req->err);
-
-	if (!st)
-		return;
-	sqlite3_bind_blob(st, 1, req->session.token_hash, TOKEN_HASH, SQLITE_STATIC);
-	req->err = sqlite_exec(h, st);
 }

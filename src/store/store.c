@@ -58,6 +58,8 @@ store_req_free(struct store_req **rp)
 	free(req->events);
 	free(req->text_out);
 	free(req->users);
+	free(req->sessions);
+	free(req->revocations);
 	free(req->invitations);
 	for (size_t i = 0; i < req->conversation_count; i++)
 		conversation_free(&req->conversations[i]);
@@ -89,6 +91,28 @@ store_req_add_user(struct store_req *req)
 	u = &req->users[req->user_count++];
 	memset(u, 0, sizeof(*u));
 	return u;
+}
+
+struct session *
+store_req_add_session(struct store_req *req)
+{
+	struct session *s;
+
+	req->sessions = grow(req->sessions, req->session_count, sizeof(*s));
+	s = &req->sessions[req->session_count++];
+	memset(s, 0, sizeof(*s));
+	return s;
+}
+
+struct revocation *
+store_req_add_revocation(struct store_req *req)
+{
+	struct revocation *r;
+
+	req->revocations = grow(req->revocations, req->revocation_count, sizeof(*r));
+	r = &req->revocations[req->revocation_count++];
+	memset(r, 0, sizeof(*r));
+	return r;
 }
 
 struct invitation *

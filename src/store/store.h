@@ -31,6 +31,7 @@
 
 #define STORE_PAGE_MAX  200  /* events or rows of one read */
 #define STORE_BATCH_MAX 1000 /* events of one apply */
+#define STORE_SPENT_KEPT 500 /* spent tokens of one session */
 
 enum store_op {
 	/*
@@ -51,11 +52,14 @@ enum store_op {
 	 * out: users[0].  ERR_CONFLICT: it has another; ERR_NOT_FOUND: no such user
 	 */
 	STORE_USER_UPDATE,
-	/* in: id, now_ms; 0 also when it is; ERR_NOT_FOUND.  Deletes the user's sessions. */
+	/* in: id, now_ms; 0 also when it is; ERR_NOT_FOUND.  Ends the user's sessions, see below. */
 	STORE_USER_DEACTIVATE,
-	/* in: id, text = crypt(5) hash; ERR_NOT_FOUND.  Deletes the user's sessions. */
+	/*
+	 * in: id, text = crypt(5) hash, user.password = the one that it must still have ("": any);
+	 * ERR_NOT_FOUND, ERR_CONFLICT: it has another.  Ends the user's sessions but session_id.
+	 */
 	STORE_USER_SET_PASSWORD,
-	/* in: id, flag; ERR_NOT_FOUND.  Locking deletes the user's sessions; unlocking makes
+	/* in: id, flag; ERR_NOT_FOUND.  Locking ends the user's sessions; unlocking makes
 	   an account active again, too. */
 	STORE_USER_SET_LOCKED,
 	/* in: invitation; ERR_CONFLICT: the code or the id is taken */
@@ -64,13 +68,38 @@ enum store_op {
 	STORE_INVITATION_LIST,
 	/* in: id; ERR_NOT_FOUND */
 	STORE_INVITATION_DELETE,
-	/* in: session; ERR_NOT_FOUND: no such user */
+	/*
+	 * Sessions.  What ends one deletes it and its spent tokens and records it as a
+	 * revocation until until_ms, for the reason `why`, in the same transaction; out:
+	 * revocations = those that ended now.  CREATE and ROTATE also remove a few sessions
+	 * that have expired and revocations that are over at now_ms.
+	 *
+	 * in: session, now_ms, user.password = the hash that the user must still have ("": any);
+	 * ERR_NOT_FOUND: no such user; ERR_BAD_CREDENTIALS: another password; ERR_USER_LOCKED,
+	 * ERR_DEACTIVATED
+	 */
 	STORE_SESSION_CREATE,
-	/* in: session.token_hash; out: session and users[0]; ERR_NOT_FOUND also when expired at
-	   `now_ms` */
-	STORE_SESSION_BY_TOKEN,
-	/* in: session.token_hash; 0 even if there was none */
-	STORE_SESSION_DELETE,
+	/*
+	 * in: session (token_hash, address, agent, expires_ms = the new end), rotation (next_hash,
+	 * nonce, grace_ms), now_ms, until_ms.  The session's token: it is spent and next_hash
+	 * takes its place; out: session, users[0].  A token that was spent less than grace_ms
+	 * before now_ms: nothing changes; out: flag, session with the token_hash that it has
+	 * now, rotation.nonce of when it was spent, users[0].  Spent earlier: the session ends,
+	 * ERR_TOKEN_REUSED.  ERR_NOT_FOUND: neither, or the session has expired.  Of each
+	 * session the last STORE_SPENT_KEPT spent tokens are known.
+	 */
+	STORE_SESSION_ROTATE,
+	/* in: session.token_hash, also a spent one, until_ms; ends it; 0 even if there was none */
+	STORE_SESSION_LOGOUT,
+	/* in: id = user, now_ms, limit; out: sessions that have not expired, last used first */
+	STORE_SESSION_LIST,
+	/*
+	 * in: id = user ("": whoever has it), session_id ("": all), flag = all but session_id;
+	 * until_ms, why.  ERR_NOT_FOUND: one was named and there is none
+	 */
+	STORE_SESSION_REVOKE,
+	/* in: now_ms; out: revocations that are not over (no paging) */
+	STORE_REVOCATIONS,
 	/*
 	 * in: conversation with members (user ids).  Direct: exactly 2 members; if the
 	 * pair has one already, out: conversations[0] is that one and flag = true
@@ -158,6 +187,13 @@ struct store_req {
 	int64_t now_ms;
 	struct user user;
 	struct session session;
+	char session_id[ID_MAX];
+	int64_t until_ms; /* of revocations, wall clock */
+	enum session_end why;
+	struct session_rotation {
+		uint8_t next_hash[TOKEN_HASH], nonce[TOKEN_HASH];
+		int64_t grace_ms;
+	} rotation;
 	struct invitation invitation;
 	struct conversation *conversation;
 	char (*ids)[ID_MAX];
@@ -173,6 +209,10 @@ struct store_req {
 	char *text_out;
 	struct user *users;
 	size_t user_count;
+	struct session *sessions;
+	size_t session_count;
+	struct revocation *revocations;
+	size_t revocation_count;
 	struct invitation *invitations;
 	size_t invitation_count;
 	struct conversation **conversations;
@@ -194,6 +234,8 @@ void store_req_free(struct store_req **req);
 
 /* For implementations (pool thread): room for one more output. */
 struct user *store_req_add_user(struct store_req *req);
+struct session *store_req_add_session(struct store_req *req);
+struct revocation *store_req_add_revocation(struct store_req *req);
 struct invitation *store_req_add_invitation(struct store_req *req);
 void store_req_add_event(struct store_req *req, struct event *ev);              /* takes */
 void store_req_add_conversation(struct store_req *req, struct conversation *c); /* takes */

@@ -44,6 +44,7 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->signup = signup_mode(c->accounts_signup);
 	o->access_ttl = c->accounts_access_ttl;
 	o->refresh_ttl = c->accounts_refresh_ttl;
+	o->refresh_grace = c->accounts_refresh_grace;
 	o->hash_cost = (int)c->accounts_hash_cost;
 	o->hash_queue = (unsigned int)c->accounts_hash_queue;
 	o->encoder = api_encoder;
@@ -176,6 +177,26 @@ tell_peer(void *arg, unsigned int slot, const void *data, size_t len)
 	bus_tell(((struct worker *)arg)->bus, slot, data, len);
 }
 
+/* Here and now, on the loop's thread: nobody is let in before they are known. */
+static void
+load_revocations(struct worker *w, const char *path)
+{
+	struct store_req *req = store_req_new(STORE_REVOCATIONS, NULL, NULL);
+	void *handle = store_sqlite.open_handle(path);
+	int err = ERR_UNAVAILABLE;
+
+	req->now_ms = clock_wall_ms();
+	if (handle) {
+		err = store_run(&store_sqlite, handle, req);
+		store_sqlite.close_handle(handle);
+	}
+	if (err)
+		fatal(EX_TEMPFAIL, "worker.no_revocations", "path=%s err=%s", log_quote(path),
+		    error_code(err));
+	chat_take_revocations(w->chat, req);
+	store_req_free(&req);
+}
+
 static void
 worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 {
@@ -193,7 +214,6 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 		fatal(EX_TEMPFAIL, "worker.no_store", "path=%s err=%s", log_quote(path),
 		    error_code(err));
 	w->store = store_open(&store_sqlite, path, STORE_THREADS);
-	free(path);
 	open_journal(w, c);
 	fill_chat_opts(&chat_opts, c);
 	chat_opts.key = key;
@@ -211,6 +231,8 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	if (w->address_fd >= 0)
 		close(w->address_fd);
 	w->address_fd = -1;
+	load_revocations(w, path);
+	free(path);
 	chat_replay(w->chat);
 	child_ready(w->child);
 }

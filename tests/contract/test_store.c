@@ -23,17 +23,7 @@
 
 #define BATCH 200
 
-/* ---- users and sessions ---- */
-
-static struct store_req *
-make_token(enum store_op op, uint8_t token, int64_t now_ms)
-{
-	struct store_req *req = make(op, "", NULL);
-
-	memset(req->session.token_hash, token, TOKEN_HASH);
-	req->now_ms = now_ms;
-	return req;
-}
+/* ---- users ---- */
 
 static void
 a_user_is_found_by_id_and_name(void **state)
@@ -109,64 +99,6 @@ users_are_listed_by_prefix_in_pages(void **state)
 	check_list(f, "a_", NULL, 10, "a_b"); /* no pattern */
 	check_list(f, "%", NULL, 10, "");
 	check_list(f, "anna'", NULL, 10, "");
-}
-
-static void
-a_session_lives_until_it_expires_or_is_deleted(void **state)
-{
-	struct fixture *f = *state;
-	struct store_req *req;
-	char anna[ID_MAX];
-
-	add_user(f, "anna", anna);
-	assert_int_equal(run_free(f, make_session(NOBODY, 1, 100)), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make_session(anna, 1, 100)), 0);
-	assert_int_equal(run_free(f, make_session(anna, 1, 100)), ERR_CONFLICT);
-	reopen(f);
-	req = must(f, make_token(STORE_SESSION_BY_TOKEN, 1, 99));
-	assert_string_equal(req->session.user, anna);
-	assert_int_equal(req->session.created_ms, 10);
-	assert_int_equal(req->session.expires_ms, 100);
-	assert_string_equal(req->users[0].username, "anna");
-	store_req_free(&req);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 1, 100)), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 2, 0)), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_DELETE, 1, 0)), 0);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_DELETE, 1, 0)), 0);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 1, 0)), ERR_NOT_FOUND);
-}
-
-static void
-password_and_lock_end_the_sessions_of_this_user_only(void **state)
-{
-	struct fixture *f = *state;
-	struct store_req *req;
-	char anna[ID_MAX], bob[ID_MAX];
-
-	add_user(f, "anna", anna);
-	add_user(f, "bob", bob);
-	assert_int_equal(run_free(f, make_session(anna, 1, 100)), 0);
-	assert_int_equal(run_free(f, make_session(bob, 2, 100)), 0);
-	assert_int_equal(run_free(f, make(STORE_USER_SET_PASSWORD, anna, "$y$new")), 0);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 1, 0)), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 2, 0)), 0);
-
-	req = make(STORE_USER_SET_LOCKED, bob, NULL);
-	req->flag = true;
-	assert_int_equal(run_free(f, req), 0);
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 2, 0)), ERR_NOT_FOUND);
-	req = must(f, make(STORE_USER_BY_ID, bob, NULL));
-	assert_true(req->users[0].locked);
-	store_req_free(&req);
-
-	assert_int_equal(run_free(f, make_session(bob, 3, 100)), 0);
-	assert_int_equal(run_free(f, make(STORE_USER_SET_LOCKED, bob, NULL)), 0); /* unlock */
-	assert_int_equal(run_free(f, make_token(STORE_SESSION_BY_TOKEN, 3, 0)), 0);
-	req = must(f, make(STORE_USER_BY_ID, anna, NULL));
-	assert_string_equal(req->users[0].password, "$y$new");
-	store_req_free(&req);
-	assert_int_equal(run_free(f, make(STORE_USER_SET_PASSWORD, NOBODY, "$y$")), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make(STORE_USER_SET_LOCKED, NOBODY, NULL)), ERR_NOT_FOUND);
 }
 
 /* ---- conversations ---- */
@@ -454,8 +386,6 @@ main(void)
 		    TEST(a_user_is_found_by_id_and_name),
 		    TEST(a_username_is_given_once),
 		    TEST(users_are_listed_by_prefix_in_pages),
-		    TEST(a_session_lives_until_it_expires_or_is_deleted),
-		    TEST(password_and_lock_end_the_sessions_of_this_user_only),
 		    TEST(a_pair_has_one_direct_conversation),
 		    TEST(a_conversation_with_a_stranger_is_not_created),
 		    TEST(members_are_added_all_or_none),

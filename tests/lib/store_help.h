@@ -240,9 +240,24 @@ make_session(const char *user, uint8_t token, int64_t expires_ms)
 	id_new(req->session.id, "ses");
 	str_copy(req->session.user, ID_MAX, user);
 	memset(req->session.token_hash, token, TOKEN_HASH);
-	req->session.created_ms = 10;
+	req->session.created_ms = req->session.used_ms = 10;
 	req->session.expires_ms = expires_ms;
+	str_copy(req->session.address, SESSION_ADDRESS_MAX, "192.0.2.1");
+	str_copy(req->session.agent, SESSION_AGENT_MAX, "test/1");
 	return req;
+}
+
+/* How many sessions the user has at now_ms. */
+static size_t
+count_sessions(const struct fixture *f, const char *user, int64_t now_ms)
+{
+	struct store_req *req = make(STORE_SESSION_LIST, user, NULL);
+	size_t n;
+
+	req->now_ms = now_ms;
+	n = must(f, req)->session_count;
+	store_req_free(&req);
+	return n;
 }
 
 /* The first of the members, which NULL ends, is the creator. */
