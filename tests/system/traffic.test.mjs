@@ -69,14 +69,14 @@ test("server", async () => {
 });
 
 test("logging in and out: a program", async () => {
-  const { ann } = people, login = { username: "Ann", password: PASSWORD }, ask = (what, body) => rest(server.base, "POST", `/v1/auth/${what}`, { body });
+  const login = { username: "Ann", password: PASSWORD }, ask = (what, body) => rest(server.base, "POST", `/v1/auth/${what}`, { body });
   refused(await ask("signup", login), 409, "username_taken");
   refused(await ask("signup", { username: "!", password: PASSWORD }), 422, "invalid_field");
   refused(await ask("signup"), 400, "bad_request");
   refused(await ask("login", { ...login, password: "wrong horse" }), 401, "bad_credentials");
   refused(await ask("login", { username: "ann" }), 422, "invalid_field");
-  ok(await ask("login", login));
-  const { refresh_token = ann.refresh } = ok(await ask("refresh", { refresh_token: ann.refresh }));
+  const mine = ok(await ask("login", login));
+  const { refresh_token } = ok(await ask("refresh", { refresh_token: mine.refresh_token }));
   refused(await ask("refresh", { refresh_token: 1 }), 422, "invalid_field");
   refused(await ask("refresh", { refresh_token: "none" }), 401, "unauthorized");
   refused(await ask("refresh"), 401, "unauthorized");
@@ -130,6 +130,26 @@ test("a profile, and the end of an account", async () => {
   refused(await dora.ask("DELETE", me, {}), 422, "invalid_field");
   ok(await dora.ask("DELETE", me, { password: PASSWORD }), 204);
   refused(await rest(server.base, "POST", "/v1/auth/login", { body: { username: "dora", password: PASSWORD } }), 403, "user_deactivated");
+});
+
+test("sessions, and a new password", async () => {
+  const path = "/v1/users/me/sessions", eva = await person("eva");
+  await connect(eva);
+  const again = async (password = PASSWORD) => ok(await rest(server.base, "POST", "/v1/auth/login", { body: { username: "eva", password } }));
+  const second = await again();
+  const { items } = ok(await eva.ask("GET", path));
+  assert.equal(items.length, 2);
+  ok(await eva.ask("DELETE", `${path}/${items.find((s) => !s.current).id}`), 204);
+  refused(await rest(server.base, "GET", path, { token: second.access_token }), 401, "unauthorized");
+  refused(await eva.ask("DELETE", `${path}/ses_none`), 404, "not_found");
+  const password = (current_password, new_password) => eva.ask("PUT", "/v1/users/me/password", { current_password, new_password });
+  refused(await password("wrong horse", "another horse"), 401, "bad_credentials");
+  refused(await password(PASSWORD, "short"), 422, "invalid_field");
+  ok(await password(PASSWORD, "another horse"), 204);
+  const third = await again("another horse");
+  ok(await rest(server.base, "DELETE", path, { token: third.access_token }), 204);
+  await heard(eva, "session.ended");
+  refused(await eva.ask("GET", "/v1/users/me"), 401, "unauthorized");
 });
 
 test("conversations and members", async () => {
