@@ -303,9 +303,13 @@ test("refused: signing up where it is closed, or for the invited", async () => {
 });
 
 test("sync.required: the hub has lost all windows", async () => {
-  const { ann, bob } = people, [hub] = server.processes("hub");
-  for (const f of fs.readdirSync(server.stateDir).filter((f) => f.startsWith("hub"))) fs.rmSync(path.join(server.stateDir, f), { recursive: true });
+  const { ann, bob } = people, [hub] = server.processes("hub"), spool = path.join(server.stateDir, "spool");
+  const loaded = () => server.log.split("hub.loaded").length - 1, before = loaded();
+  fs.rmSync(path.join(server.stateDir, "hub.log"));
+  fs.renameSync(spool, `${spool}.away`); // it would learn from the spools
   process.kill(hub.pid, "SIGKILL");
+  await until("the next hub is there", () => loaded() > before);
+  fs.renameSync(`${spool}.away`, spool);
   const message = { conversation_id: people.group, client_msg_id: randomUUID(), text: "After it" };
   await until("a message is taken", async () => (await ann.socket.say("message.send", message)).data);
   await heard(bob, "sync.required", (e) => e.conversation_id === people.group);
