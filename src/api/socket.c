@@ -117,18 +117,12 @@ typing_set(struct socket_call *call, struct json_object *body)
 	    {"conversation_id", FIELD_STR, true, &conversation},
 	    {"typing", FIELD_BOOL, true, &typing},
 	};
-	struct chat_result ok = {.json = "{}", .json_len = 2};
-	int err;
 
 	if (fields_read(body, fields, 2, &pointer, &reason)) {
 		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	err = chat_typing(as->api->chat, as->client, conversation, typing);
-	if (err)
-		chat_answer_error(socket_done, call, err, NULL, NULL);
-	else
-		socket_done(call, &ok);
+	chat_typing(as->api->chat, as->client, conversation, typing, socket_done, call);
 }
 
 static void

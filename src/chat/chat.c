@@ -133,6 +133,7 @@ chat_new(const struct chat_opts *opts, struct store *store, struct journal_write
 	c->journal = journal;
 	c->passwords = password_pool_new(opts->hash_queue);
 	c->teller = presence_new(c);
+	c->typing = typing_new(c);
 	return c;
 }
 
@@ -168,6 +169,7 @@ chat_free(struct chat **cp)
 	room_free_all(c);
 	presence_free(&c->teller);
 	revocation_free_all(c);
+	typing_free(&c->typing);
 	free(c->key);
 	free(c);
 }

@@ -269,8 +269,12 @@ struct chat_sync_entry {
 void chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries,
     size_t count, size_t limit, chat_done done, void *arg);
 
-/* Ephemeral; the client must be a member.  0, ERR_NOT_FOUND. */
-int chat_typing(struct chat *c, struct client *client, const char *conversation, bool typing);
+/*
+ * Ephemeral; ends by itself 6 s after the last call, or with the client.  ERR_NOT_FOUND: the
+ * user is no member; ERR_ARCHIVED.
+ */
+void chat_typing(struct chat *c, struct client *client, const char *conversation, bool typing,
+    chat_done done, void *arg);
 
 /* ---- presence (presence.c) ---- */
 

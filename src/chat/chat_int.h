@@ -62,6 +62,7 @@ struct client {
 
 struct send_op;
 struct teller;
+struct typing_state;
 
 struct chat {
 	struct chat_opts opts;
@@ -73,6 +74,7 @@ struct chat {
 	struct chat_user *users;
 	struct room *rooms;
 	struct teller *teller;
+	struct typing_state *typing;
 	uint64_t send_mark;
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
@@ -164,6 +166,10 @@ void presence_told(struct chat *c, const char (*conversations)[ID_MAX], size_t c
     const char *user, const char *json, size_t len);
 
 /* typing.c */
+struct typing_state *typing_new(struct chat *c);
+void typing_free(struct typing_state **s);
+void typing_client_gone(struct client *cl);
+void typing_client_moves(struct client *cl); /* to another worker; it is closed next */
 void typing_cast(struct chat *c, const char *conversation, const char *sender, struct unpack *u);
 
 /* send.c */

@@ -173,6 +173,7 @@ client_leave(struct client **clp, struct buf *b)
 		pack_str(b, room_id(a->room));
 		pack_u64(b, room_last(a));
 	}
+	typing_client_moves(cl);
 	client_close(clp);
 }
 
@@ -232,6 +233,7 @@ client_close(struct client **clp)
 		cl->loading->arg = NULL;
 	loop_cancel(&cl->refused);
 	loop_cancel(&cl->ended);
+	typing_client_gone(cl);
 	DL_FOREACH_SAFE (cl->rooms, a, tmp)
 		room_detach(a);
 	u = cl->user;
