@@ -23,11 +23,14 @@ _palaverctl()
 	done
 	case ${words[*]} in
 	'')
-		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite shutdown
+		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite conversation shutdown
 			--json -c -s -h -V" -- "$cur")
 		;;
 	user)
 		mapfile -t COMPREPLY < <(compgen -W 'list add passwd lock unlock show' -- "$cur")
+		;;
+	conversation)
+		mapfile -t COMPREPLY < <(compgen -W 'list show' -- "$cur")
 		;;
 	invite)
 		mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur")

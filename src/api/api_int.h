@@ -91,7 +91,12 @@ void api_get_user(struct api_call *call);
 void api_get_conversations(struct api_call *call);
 void api_post_conversations(struct api_call *call);
 void api_get_conversation(struct api_call *call);
+void api_patch_conversation(struct api_call *call);
+/* members.c */
+void api_get_members(struct api_call *call);
 void api_post_members(struct api_call *call);
+void api_patch_member(struct api_call *call);
+void api_delete_member(struct api_call *call);
 /* presence.c */
 void api_get_presence(struct api_call *call);
 /* messages.c */

@@ -1,18 +1,31 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * conversations: /v1/conversations and their members.  Worker, loop thread.
+ * conversations: /v1/conversations.  Worker, loop thread.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api_int.h"
 
+/* ?public=true: those that everybody may join; else one's own. */
 void
 api_get_conversations(struct api_call *call)
 {
-	const char *cursor = http_query(call->req, "cursor");
+	const char *cursor = http_query(call->req, "cursor"), *q = http_query(call->req, "q");
+	const char *public_text = http_query(call->req, "public");
+	bool is_public = public_text && strcmp(public_text, "true") == 0;
 	size_t limit;
 
-	if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
+	if (public_text && !is_public && strcmp(public_text, "false") != 0) {
+		api_fail(call, ERR_INVALID_FIELD, "/public", "invalid");
+		return;
+	}
+	if (!api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
+		return;
+	if (is_public)
+		chat_channel_list(call->api->chat, q ? q : "", cursor ? cursor : "", limit, false,
+		    api_done, call);
+	else
 		chat_conversation_list(
 		    call->api->chat, call->who.user, cursor ? cursor : "", limit, api_done, call);
 }
@@ -26,10 +39,13 @@ api_post_conversations(struct api_call *call)
 	const struct field fields[] = {
 	    {"type", FIELD_STR, true, &in.type},
 	    {"name", FIELD_STR, false, &in.name},
+	    {"topic", FIELD_STR, false, &in.topic},
+	    {"public", FIELD_BOOL, false, &in.is_public},
+	    {"history", FIELD_STR, false, &in.history},
 	    {"members", FIELD_STRS, true, &list},
 	};
 
-	if (fields_read(call->body, fields, 3, &pointer, &reason)) {
+	if (fields_read(call->body, fields, 6, &pointer, &reason)) {
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
@@ -45,20 +61,39 @@ api_get_conversation(struct api_call *call)
 	chat_conversation_get(call->api->chat, call->who.user, call->params[0], api_done, call);
 }
 
-void
-api_post_members(struct api_call *call)
+/* Was the member given?  Then its value, which fields_read() has read. */
+static const bool *
+given(const struct api_call *call, const char *name, const bool *value)
 {
-	const char *pointer, *reason, **users;
-	struct json_object *list = NULL;
-	const struct field fields[] = {{"user_ids", FIELD_STRS, true, &list}};
-	size_t count;
+	struct json_object *v = NULL;
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason)) {
+	json_object_object_get_ex(call->body, name, &v);
+	return v ? value : NULL;
+}
+
+void
+api_patch_conversation(struct api_call *call)
+{
+	const char *pointer, *reason;
+	bool archived = false, is_public = false;
+	struct chat_settings in = {0};
+	const struct field fields[] = {
+	    {"name", FIELD_STR, false, &in.name},
+	    {"topic", FIELD_STR, false, &in.topic},
+	    {"archived", FIELD_BOOL, false, &archived},
+	    {"public", FIELD_BOOL, false, &is_public},
+	    {"history", FIELD_STR, false, &in.history},
+	};
+	uint64_t version;
+
+	if (!api_if_match(call, &version))
+		return;
+	if (fields_read(call->body, fields, 5, &pointer, &reason)) {
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	users = fields_strings(list, &count);
-	chat_members_add(
-	    call->api->chat, call->who.user, call->params[0], users, count, api_done, call);
-	free(users);
+	in.archived = given(call, "archived", &archived);
+	in.is_public = given(call, "public", &is_public);
+	chat_conversation_change(
+	    call->api->chat, call->who.user, call->params[0], &in, version, api_done, call);
 }

@@ -42,6 +42,7 @@ struct chat_opts {
 	bool keep_edits;
 	int64_t max_reactions; /* different emoji of one message */
 	enum chat_signup_mode signup;
+	enum conversation_history history; /* of new conversations that do not say */
 	int64_t access_ttl, refresh_ttl; /* ms */
 	int64_t refresh_grace;           /* ms: see chat/session.c */
 	int hash_cost;                   /* yescrypt */
@@ -200,20 +201,58 @@ void chat_user_deactivate(struct chat *c, const char *user, const char *password
 
 /* ---- conversations (conversations.c) ---- */
 
+/*
+ * Answers with a conversation have its version.  A stranger gets ERR_NOT_FOUND, a member
+ * whose role does not allow it ERR_FORBIDDEN (roles.h), what is archived ERR_ARCHIVED.
+ */
 struct chat_create {
-	const char *type; /* "direct" or "group" */
-	const char *name; /* group only */
+	const char *type;  /* "direct", "group" or "channel" */
+	const char *name;  /* of a group or channel; CONVERSATION_NAME_MAX bytes */
+	const char *topic; /* the same; NULL: none; CONVERSATION_TOPIC_MAX bytes */
+	bool is_public;    /* a channel alone can be */
+	const char *history; /* "all" or "joined"; NULL: as opts.history says */
 	const char *const *members;
 	size_t member_count;
 };
 void chat_conversation_create(struct chat *c, const char *user, const struct chat_create *in,
     chat_done done, void *arg);
+/* A public channel is shown to strangers too, without its members. */
 void chat_conversation_get(struct chat *c, const char *user, const char *id, chat_done done,
     void *arg);
 void chat_conversation_list(struct chat *c, const char *user, const char *cursor, size_t limit,
     chat_done done, void *arg);
+/*
+ * prefix: of the name, in either case; "" = all.  Public channels; admin: whatever there is,
+ * and the list is called conversations, not items.
+ */
+void chat_channel_list(struct chat *c, const char *prefix, const char *cursor, size_t limit,
+    bool admin, chat_done done, void *arg);
+void chat_conversation_show(struct chat *c, const char *id, chat_done done, void *arg); /* admin */
+
+struct chat_settings {
+	const char *name, *topic, *history; /* NULL: stays as it is */
+	const bool *archived, *is_public;   /* the same */
+};
+/* version: that it must have, else ERR_PRECONDITION_FAILED; 0: any. */
+void chat_conversation_change(struct chat *c, const char *user, const char *id,
+    const struct chat_settings *in, uint64_t version, chat_done done, void *arg);
+
+/* ---- members (members.c) ---- */
+
+/* role: NULL: member.  A user who is no member may add exactly himself to a public channel. */
 void chat_members_add(struct chat *c, const char *user, const char *id, const char *const *users,
-    size_t count, chat_done done, void *arg);
+    size_t count, const char *role, chat_done done, void *arg);
+void chat_members_list(struct chat *c, const char *user, const char *id, const char *cursor,
+    size_t limit, chat_done done, void *arg);
+void chat_member_set_role(struct chat *c, const char *user, const char *id, const char *target,
+    const char *role, chat_done done, void *arg);
+/*
+ * target is the user himself: he leaves.  The last owner does so only with a successor, who
+ * becomes an owner (else ERR_LAST_OWNER), or when he is alone: then it is archived.
+ * successor: NULL: none.
+ */
+void chat_member_remove(struct chat *c, const char *user, const char *id, const char *target,
+    const char *successor, chat_done done, void *arg);
 
 /* ---- messages (send.c, messages.c, history.c) ---- */
 

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * conversations: creating, reading, members.  Worker, loop thread.
+ * conversations: creating, reading, listing and changing them.  Worker, loop thread.
  *
- * The store is written first: it decides who is a member.  Then the change goes
- * through the pipeline of send.c as an event with a number, which tells everybody
- * who is online and stands in the history.
+ * The store is written first: it decides what a conversation is and who is a member.  The
+ * event that tells of it is written with it, and goes through the pipeline of send.c then.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "chat/chat_int.h"
+#include "chat/change.h"
+#include "chat/roles.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
 struct conv_op {
 	struct chat *chat;
 	char user[ID_MAX], id[ID_MAX];
+	bool admin;      /* no member, and sees all */
 	struct buf json; /* the answer */
+	uint64_t version;
 	chat_done done;
 	void *arg;
 };
@@ -48,42 +50,22 @@ conv_op_fail(struct conv_op *op, int err, const char *pointer, const char *reaso
 	conv_op_free(op);
 }
 
-static bool
-is_member(const struct conversation *cv, const char *user)
+static void
+conv_op_answer(struct conv_op *op, bool created, uint64_t version)
 {
-	for (size_t i = 0; i < cv->member_count; i++)
-		if (strcmp(cv->members[i].user, user) == 0)
-			return true;
-	return false;
+	struct chat_result res = {.created = created, .version = version};
+
+	res.json = (const char *)op->json.data;
+	res.json_len = op->json.len;
+	op->done(op->arg, &res);
+	conv_op_free(op);
 }
 
-/* ---- events ---- */
+/* ---- create ---- */
 
 static void
-put_members(struct buf *b, const struct conversation *cv, const struct store_req *only)
+add_created_event(struct store_req *req, const struct conversation *cv)
 {
-	bool first = true;
-
-	buf_puts(b, "\"members\":[");
-	for (size_t i = 0; i < cv->member_count; i++) {
-		const struct member *m = &cv->members[i];
-		bool take = !only;
-
-		for (size_t k = 0; only && k < only->id_out_count && !take; k++)
-			take = strcmp(only->ids_out[k], m->user) == 0;
-		if (!take)
-			continue;
-		buf_printf(b, "%s{\"user_id\":\"%s\",\"username\":\"%s\"}", first ? "" : ",",
-		    m->user, m->username);
-		first = false;
-	}
-	buf_putc(b, ']');
-}
-
-static struct event *
-created_event(const struct conversation *cv)
-{
-	struct event *ev;
 	struct buf data;
 
 	buf_init(&data);
@@ -91,53 +73,39 @@ created_event(const struct conversation *cv)
 	    "{\"sender_id\":\"%s\",\"conversation\":{\"id\":\"%s\",\"type\":\"%s\",\"name\":",
 	    cv->creator, cv->id, conversation_type_name(cv->type));
 	json_put_string(&data, cv->name, strlen(cv->name));
-	buf_printf(&data, ",\"creator_id\":\"%s\"},", cv->creator);
-	put_members(&data, cv, NULL);
-	buf_putc(&data, '}');
-	ev = event_new(
-	    EVENT_CONVERSATION_CREATED, cv->id, cv->creator, "", (char *)data.data, data.len);
+	buf_puts(&data, ",\"topic\":");
+	json_put_string(&data, cv->topic, strlen(cv->topic));
+	buf_printf(&data, ",\"creator_id\":\"%s\",\"public\":%s,\"history\":\"%s\"},\"members\":[",
+	    cv->creator, cv->is_public ? "true" : "false", conversation_history_name(cv->history));
+	for (size_t i = 0; i < cv->member_count; i++)
+		buf_printf(&data, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"role\":\"%s\"}",
+		    i ? "," : "", cv->members[i].user, cv->members[i].username,
+		    member_role_name(cv->members[i].role));
+	buf_puts(&data, "]}");
+	store_req_add_event(req, event_new(EVENT_CONVERSATION_CREATED, cv->id, cv->creator, "",
+				     (const char *)data.data, data.len));
 	buf_fini(&data);
-	return ev;
 }
-
-static struct event *
-joined_event(const struct conversation *cv, const char *by, const struct store_req *added)
-{
-	struct event *ev;
-	struct buf data;
-
-	buf_init(&data);
-	buf_printf(&data, "{\"sender_id\":\"%s\",", by);
-	put_members(&data, cv, added);
-	buf_putc(&data, '}');
-	ev = event_new(EVENT_MEMBER_JOINED, cv->id, by, "", (char *)data.data, data.len);
-	buf_fini(&data);
-	return ev;
-}
-
-/* ---- create ---- */
 
 /*
  * The conversation exists whatever became of its event, so that is the answer; the
  * pipeline goes on trying, and lists show the conversation in any case.
  */
 static void
-announced(void *arg, const struct chat_result *res)
+told(void *arg, const struct chat_result *res)
 {
 	struct conv_op *op = arg;
 
 	if (res->err)
 		log_warn(
 		    "conversation.event_failed", "conv=%s err=%s", op->id, error_code(res->err));
-	chat_answer_json(op->done, op->arg, true, &op->json);
-	conv_op_free(op);
+	conv_op_answer(op, true, op->version);
 }
 
 static void
 created(struct store_req *req)
 {
 	struct conv_op *op = req->arg;
-	const struct conversation *cv;
 
 	if (req->err) {
 		bool no_user = req->err == ERR_NOT_FOUND;
@@ -147,35 +115,45 @@ created(struct store_req *req)
 		store_req_free(&req);
 		return;
 	}
-	cv = req->conversations[0];
-	str_copy(op->id, sizeof(op->id), cv->id);
-	conversation_json(&op->json, cv);
-	if (req->flag) {
-		chat_answer_json(op->done, op->arg, false, &op->json);
-		conv_op_free(op);
+	op->version = req->conversations[0]->version;
+	conversation_json(&op->json, req->conversations[0]);
+	if (req->flag)
+		conv_op_answer(op, false, op->version);
+	else
+		send_event(op->chat, event_ref(req->events[0]), told, op);
+	store_req_free(&req);
+}
+
+/* The members' names are in the event, so they are read before it is written. */
+static void
+creation_users_read(struct store_req *req)
+{
+	struct store_req *create = req->arg;
+	struct conv_op *op = create->arg;
+	struct conversation *cv = create->conversation;
+
+	if (req->err) {
+		bool no_user = req->err == ERR_NOT_FOUND;
+
+		conv_op_fail(op, no_user ? ERR_INVALID_FIELD : req->err,
+		    no_user ? "/members" : NULL, no_user ? "no_such_user" : NULL);
+		store_req_free(&create);
 	} else {
-		send_event(op->chat, created_event(cv), announced, op);
+		for (size_t i = 0; i < req->user_count; i++)
+			str_copy(cv->members[i].username, sizeof(cv->members[i].username),
+			    req->users[i].username);
+		add_created_event(create, cv);
+		chat_store(op->chat, create);
 	}
 	store_req_free(&req);
 }
 
-/* The field at fault, or NULL; fills cv. */
 static const char *
-fill_conversation(
+fill_members(
     struct conversation *cv, const char *user, const struct chat_create *in, const char **reason_r)
 {
-	bool direct = strcmp(in->type, "direct") == 0;
+	bool direct = cv->type == CONVERSATION_DIRECT;
 
-	*reason_r = "unknown_type";
-	if (!direct && strcmp(in->type, "group") != 0)
-		return "/type";
-	cv->type = direct ? CONVERSATION_DIRECT : CONVERSATION_GROUP;
-	*reason_r = "too_long";
-	if (in->name && !direct && !str_copy(cv->name, sizeof(cv->name), in->name))
-		return "/name";
-	*reason_r = "required";
-	if (!direct && !cv->name[0])
-		return "/name";
 	*reason_r = "too_many";
 	if (in->member_count >= CONVERSATION_MEMBERS_MAX)
 		return "/members";
@@ -185,11 +163,52 @@ fill_conversation(
 	for (size_t i = 0; i < in->member_count; i++) {
 		if (!id_valid(in->members[i], "usr"))
 			return "/members";
-		if (!is_member(cv, in->members[i]))
+		if (!change_member(cv, in->members[i]))
 			conversation_add_member(cv, in->members[i]);
 	}
 	*reason_r = "direct_needs_one_other";
 	return direct && cv->member_count != 2 ? "/members" : NULL;
+}
+
+/* A direct conversation has no name, topic or anything else that could be set. */
+static const char *
+fill_settings(struct conversation *cv, const struct chat_create *in, const char **reason_r)
+{
+	if (cv->type == CONVERSATION_DIRECT) {
+		cv->history = HISTORY_ALL;
+		return NULL;
+	}
+	*reason_r = "too_long";
+	if (in->name && !str_copy(cv->name, sizeof(cv->name), in->name))
+		return "/name";
+	if (in->topic && !str_copy(cv->topic, sizeof(cv->topic), in->topic))
+		return "/topic";
+	*reason_r = "required";
+	if (!cv->name[0])
+		return "/name";
+	*reason_r = "invalid";
+	if (in->history && !conversation_history_parse(in->history, &cv->history))
+		return "/history";
+	*reason_r = "channels_only";
+	cv->is_public = in->is_public;
+	return in->is_public && cv->type != CONVERSATION_CHANNEL ? "/public" : NULL;
+}
+
+/* The field at fault, or NULL; fills cv. */
+static const char *
+fill_conversation(
+    struct conversation *cv, const char *user, const struct chat_create *in, const char **reason_r)
+{
+	const char *pointer;
+
+	*reason_r = "unknown_type";
+	for (cv->type = CONVERSATION_DIRECT; cv->type <= CONVERSATION_CHANNEL; cv->type++)
+		if (strcmp(in->type, conversation_type_name(cv->type)) == 0)
+			break;
+	if (cv->type > CONVERSATION_CHANNEL)
+		return "/type";
+	pointer = fill_settings(cv, in, reason_r);
+	return pointer ? pointer : fill_members(cv, user, in, reason_r);
 }
 
 void
@@ -197,9 +216,11 @@ chat_conversation_create(
     struct chat *c, const char *user, const struct chat_create *in, chat_done done, void *arg)
 {
 	struct conversation *cv = conversation_new();
-	const char *reason, *pointer = fill_conversation(cv, user, in, &reason);
-	struct store_req *req;
+	const char *reason, *pointer;
+	struct store_req *create, *users;
 
+	cv->history = c->opts.history;
+	pointer = fill_conversation(cv, user, in, &reason);
 	if (pointer) {
 		conversation_free(&cv);
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
@@ -207,10 +228,16 @@ chat_conversation_create(
 	}
 	id_new(cv->id, "cnv");
 	cv->created_ms = clock_wall_ms();
-	req = store_req_new(
+	create = store_req_new(
 	    STORE_CONVERSATION_CREATE, created, conv_op_new(c, user, cv->id, done, arg));
-	req->conversation = cv;
-	chat_store(c, req);
+	create->conversation = cv;
+	create->now_ms = cv->created_ms;
+	users = store_req_new(STORE_USERS_BY_ID, creation_users_read, create);
+	users->ids = xcalloc(cv->member_count, sizeof(*users->ids));
+	users->id_count = cv->member_count;
+	for (size_t i = 0; i < cv->member_count; i++)
+		str_copy(users->ids[i], ID_MAX, cv->members[i].user);
+	chat_store(c, users);
 }
 
 /* ---- read ---- */
@@ -219,37 +246,63 @@ static void
 got(struct store_req *req)
 {
 	struct conv_op *op = req->arg;
+	const struct conversation *cv = req->err ? NULL : req->conversations[0];
+	bool member = cv && (op->admin || change_member(cv, op->user));
 
-	if (!req->err && !is_member(req->conversations[0], op->user))
+	if (!req->err && !member && !cv->is_public)
 		req->err = ERR_NOT_FOUND; /* a stranger does not learn that it exists */
 	if (req->err) {
 		conv_op_fail(op, req->err, NULL, NULL);
-	} else {
-		conversation_json(&op->json, req->conversations[0]);
-		chat_answer_json(op->done, op->arg, false, &op->json);
-		conv_op_free(op);
+		store_req_free(&req);
+		return;
 	}
+	if (member)
+		conversation_json(&op->json, cv);
+	else
+		conversation_summary_json(&op->json, cv);
+	conv_op_answer(op, false, cv->version);
 	store_req_free(&req);
 }
 
-/* Asks for conversation op->id; what comes then is up to `then`. */
 static void
-get(struct conv_op *op, void (*then)(struct store_req *))
+get(struct chat *c, const char *user, const char *id, bool admin, chat_done done, void *arg)
 {
-	struct store_req *req = store_req_new(STORE_CONVERSATION_GET, then, op);
+	struct store_req *req;
+	struct conv_op *op;
 
-	str_copy(req->id, sizeof(req->id), op->id);
-	chat_store(op->chat, req);
+	if (!id_valid(id, "cnv")) {
+		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
+		return;
+	}
+	op = conv_op_new(c, user, id, done, arg);
+	op->admin = admin;
+	req = store_req_new(STORE_CONVERSATION_GET, got, op);
+	str_copy(req->id, sizeof(req->id), id);
+	chat_store(c, req);
 }
 
 void
 chat_conversation_get(struct chat *c, const char *user, const char *id, chat_done done, void *arg)
 {
-	if (!id_valid(id, "cnv")) {
-		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
-		return;
-	}
-	get(conv_op_new(c, user, id, done, arg), got);
+	get(c, user, id, false, done, arg);
+}
+
+void
+chat_conversation_show(struct chat *c, const char *id, chat_done done, void *arg)
+{
+	get(c, "", id, true, done, arg);
+}
+
+/* Answers with the list that is open in op->json. */
+static void
+answer_list(struct conv_op *op, const struct store_req *req)
+{
+	if (req->conversation_count == req->limit)
+		buf_printf(&op->json, "],\"next_cursor\":\"%s\"}",
+		    req->conversations[req->conversation_count - 1]->id);
+	else
+		buf_puts(&op->json, "],\"next_cursor\":null}");
+	conv_op_answer(op, false, 0);
 }
 
 static void
@@ -268,13 +321,7 @@ listed(struct store_req *req)
 			buf_putc(&op->json, ',');
 		conversation_json(&op->json, req->conversations[i]);
 	}
-	if (req->conversation_count == req->limit)
-		buf_printf(&op->json, "],\"next_cursor\":\"%s\"}",
-		    req->conversations[req->conversation_count - 1]->id);
-	else
-		buf_puts(&op->json, "],\"next_cursor\":null}");
-	chat_answer_json(op->done, op->arg, false, &op->json);
-	conv_op_free(op);
+	answer_list(op, req);
 	store_req_free(&req);
 }
 
@@ -291,87 +338,144 @@ chat_conversation_list(
 	chat_store(c, req);
 }
 
-/* ---- members ---- */
-
-/* The conversation as it is with the new members; tells them and the old ones. */
 static void
-members_read(struct store_req *req)
-{
-	struct store_req *added = req->arg;
-	struct conv_op *op = added->arg;
-
-	if (req->err) {
-		conv_op_fail(op, req->err, NULL, NULL);
-	} else {
-		conversation_json(&op->json, req->conversations[0]);
-		send_event(
-		    op->chat, joined_event(req->conversations[0], op->user, added), announced, op);
-	}
-	store_req_free(&added);
-	store_req_free(&req);
-}
-
-static void
-members_added(struct store_req *req)
+channels_listed(struct store_req *req)
 {
 	struct conv_op *op = req->arg;
-	bool no_user = req->err == ERR_NOT_FOUND;
-	struct store_req *read;
-
-	if (req->err) {
-		conv_op_fail(op, no_user ? ERR_INVALID_FIELD : req->err,
-		    no_user ? "/user_ids" : NULL, no_user ? "no_such_user" : NULL);
-		store_req_free(&req);
-		return;
-	}
-	if (!req->id_out_count) { /* all were members before */
-		get(op, got);
-		store_req_free(&req);
-		return;
-	}
-	read = store_req_new(STORE_CONVERSATION_GET, members_read, req);
-	str_copy(read->id, sizeof(read->id), op->id);
-	chat_store(op->chat, read);
-}
-
-static void
-adder_checked(struct store_req *req)
-{
-	struct store_req *add = req->arg;
-
-	struct conv_op *op = add->arg;
 
 	if (req->err) {
 		conv_op_fail(op, req->err, NULL, NULL);
-		store_req_free(&add);
-	} else {
-		chat_store(op->chat, add);
+		store_req_free(&req);
+		return;
 	}
+	buf_puts(&op->json, op->admin ? "{\"conversations\":[" : "{\"items\":[");
+	for (size_t i = 0; i < req->conversation_count; i++) {
+		if (i)
+			buf_putc(&op->json, ',');
+		conversation_summary_json(&op->json, req->conversations[i]);
+	}
+	answer_list(op, req);
 	store_req_free(&req);
 }
 
 void
-chat_members_add(struct chat *c, const char *user, const char *id, const char *const *users,
-    size_t count, chat_done done, void *arg)
+chat_channel_list(struct chat *c, const char *prefix, const char *cursor, size_t limit, bool admin,
+    chat_done done, void *arg)
 {
-	struct store_req *add;
-	bool valid = count > 0 && count < CONVERSATION_MEMBERS_MAX;
+	struct conv_op *op = conv_op_new(c, "", "", done, arg);
+	struct store_req *req = store_req_new(STORE_CHANNEL_LIST, channels_listed, op);
+
+	op->admin = admin;
+	req->flag = admin;
+	req->text = xstrdup(prefix);
+	req->cursor = xstrdup(cursor);
+	req->limit = limit;
+	chat_store(c, req);
+}
+
+/* ---- change ---- */
+
+static void
+put_change(struct buf *b, const char *name)
+{
+	buf_printf(b, "%s\"%s\":", b->len ? "," : "", name);
+}
+
+static void
+change_text(struct buf *b, const char *name, const char *wanted, char *text, size_t size)
+{
+	if (!wanted || strcmp(wanted, text) == 0)
+		return;
+	str_copy(text, size, wanted);
+	put_change(b, name);
+	json_put_string(b, text, strlen(text));
+}
+
+static void
+change_flag(struct buf *b, const char *name, int wanted, bool *flag)
+{
+	if (wanted < 0 || *flag == (wanted != 0))
+		return;
+	*flag = wanted != 0;
+	put_change(b, name);
+	buf_puts(b, *flag ? "true" : "false");
+}
+
+static int
+plan_change(struct change_op *op, const struct conversation *now, struct store_req *req)
+{
+	struct conversation *cv = req->conversation;
+	struct buf changes, rest;
+	int err = change_check(op, now, op->archived == 0 ? ACTION_UNARCHIVE : ACTION_CHANGE);
+
+	if (err)
+		return err;
+	if (op->is_public == 1 && now->type != CONVERSATION_CHANNEL) {
+		op->pointer = "/public";
+		op->reason = "channels_only";
+		return ERR_INVALID_FIELD;
+	}
+	buf_init(&changes);
+	change_text(&changes, "name", op->name, cv->name, sizeof(cv->name));
+	change_text(&changes, "topic", op->topic, cv->topic, sizeof(cv->topic));
+	change_flag(&changes, "archived", op->archived, &cv->archived);
+	change_flag(&changes, "public", op->is_public, &cv->is_public);
+	if (op->history >= 0 && cv->history != (enum conversation_history)op->history) {
+		cv->history = (enum conversation_history)op->history;
+		put_change(&changes, "history");
+		buf_printf(&changes, "\"%s\"", conversation_history_name(cv->history));
+	}
+	if (changes.len) {
+		buf_init(&rest);
+		buf_printf(&rest, "\"changes\":{%s}", buf_cstr(&changes));
+		change_tell(op, req, EVENT_CONVERSATION_UPDATED, buf_cstr(&rest));
+		buf_fini(&rest);
+	}
+	buf_fini(&changes);
+	return 0;
+}
+
+/* The field at fault, or NULL. */
+static const char *
+change_fault(
+    const struct chat_settings *in, enum conversation_history *history_r, const char **reason_r)
+{
+	*reason_r = "empty";
+	if (in->name && !in->name[0])
+		return "/name";
+	*reason_r = "too_long";
+	if (in->name && strlen(in->name) > CONVERSATION_NAME_MAX)
+		return "/name";
+	if (in->topic && strlen(in->topic) > CONVERSATION_TOPIC_MAX)
+		return "/topic";
+	*reason_r = "invalid";
+	if (in->history && !conversation_history_parse(in->history, history_r))
+		return "/history";
+	return NULL;
+}
+
+void
+chat_conversation_change(struct chat *c, const char *user, const char *id,
+    const struct chat_settings *in, uint64_t version, chat_done done, void *arg)
+{
+	enum conversation_history history = HISTORY_ALL;
+	const char *reason, *pointer = change_fault(in, &history, &reason);
+	struct change_op *op;
 
 	if (!id_valid(id, "cnv")) {
 		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
 		return;
 	}
-	for (size_t i = 0; valid && i < count; i++)
-		valid = id_valid(users[i], "usr");
-	if (!valid) {
-		chat_answer_error(done, arg, ERR_INVALID_FIELD, "/user_ids", "invalid");
+	if (pointer) {
+		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	add = store_req_new(STORE_MEMBERS_ADD, members_added, conv_op_new(c, user, id, done, arg));
-	str_copy(add->id, sizeof(add->id), id);
-	add->ids = xcalloc(count, sizeof(*add->ids));
-	add->id_count = count;
-	for (size_t i = 0; i < count; i++)
-		str_copy(add->ids[i], ID_MAX, users[i]);
-	chat_check_member(c, id, user, adder_checked, add);
+	op = change_new(c, user, id, plan_change, done, arg);
+	op->version = version;
+	op->name = xstrdup(in->name);
+	op->topic = xstrdup(in->topic);
+	op->archived = in->archived ? *in->archived : -1;
+	op->is_public = in->is_public ? *in->is_public : -1;
+	op->history = in->history ? (int)history : -1;
+	change_start(op, NULL);
 }

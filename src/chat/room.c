@@ -523,7 +523,7 @@ attach_new_members(struct chat *c, const struct event *ev)
 	struct json_object *data, *members;
 	const char *why;
 
-	data = json_parse(ev->data, ev->data_len, &json_default_limits, &why);
+	data = json_parse(ev->data, ev->data_len, &event_json_limits, &why);
 	if (!data || !json_object_object_get_ex(data, "members", &members) ||
 	    !json_object_is_type(members, json_type_array)) {
 		log_error("event.no_members", "msg=%s conv=%s", ev->id, ev->conversation);

@@ -176,6 +176,68 @@ output_invitations(struct json_object *data)
 		puts("... and more");
 }
 
+/* What is special about it, as words. */
+static void
+print_marks(struct json_object *conversation)
+{
+	bool archived = false, is_public = false;
+
+	json_get_bool(conversation, "archived", &archived);
+	json_get_bool(conversation, "public", &is_public);
+	printf("%s%s%s",
+	    is_public  ? "public"
+	    : archived ? ""
+		       : "-",
+	    is_public && archived ? "," : "", archived ? "archived" : "");
+}
+
+void
+output_conversations(struct json_object *data)
+{
+	struct json_object *l = list(data, "conversations");
+
+	printf("%-30s  %-7s  %7s  %-15s  %s\n", "ID", "TYPE", "MEMBERS", "CREATED", "NAME");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *c = json_object_array_get_idx(l, i);
+
+		printf("%-30s  %-7s  %7" PRId64 "  %-15.10s  ", str(c, "id"), str(c, "type"),
+		    num(c, "member_count"), str(c, "created_at"));
+		print_safe(str(c, "name"));
+		printf("  (");
+		print_marks(c);
+		puts(")");
+	}
+	if (*str(data, "next_cursor"))
+		puts("... and more; give the beginning of a name to narrow the list");
+}
+
+void
+output_conversation(struct json_object *data)
+{
+	static const char *const rows[] = {
+	    "id", "type", "name", "topic", "creator_id", "created_at", "history"};
+	struct json_object *l = list(data, "members");
+	size_t count = l ? json_object_array_length(l) : 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		printf("%-14s  ", rows[i]);
+		print_safe(*str(data, rows[i]) ? str(data, rows[i]) : "-");
+		putchar('\n');
+	}
+	printf("%-14s  ", "state");
+	print_marks(data);
+	printf("\n%-14s  %" PRId64 "\n%-14s  %zu\n", "version", num(data, "version"), "members",
+	    count);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *m = json_object_array_get_idx(l, i);
+
+		printf("  %-6s  %-30s  %-32s  ", str(m, "role"), str(m, "user_id"),
+		    str(m, "username"));
+		print_safe(str(m, "name"));
+		putchar('\n');
+	}
+}
+
 void
 output_user_added(struct json_object *data)
 {

@@ -16,6 +16,8 @@ void output_users(struct json_object *data);
 void output_user(struct json_object *data);
 void output_invited(struct json_object *data);
 void output_invitations(struct json_object *data);
+void output_conversations(struct json_object *data);
+void output_conversation(struct json_object *data);
 void output_user_added(struct json_object *data);
 void output_done(struct json_object *data);
 void output_shutdown(struct json_object *data);

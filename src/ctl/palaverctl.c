@@ -73,6 +73,11 @@ static const struct command {
 	"invite list               invitations, without their codes"},
     {{"invite", "remove"}, 1, 1, {"id", NULL}, {NULL}, NO_PASSWORD, "invite.remove", output_done,
 	"invite remove ID          withdraw one"},
+    {{"conversation", "list"}, 0, 1, {"q", NULL}, {NULL}, NO_PASSWORD, "conversation.list",
+	output_conversations,
+	"conversation list [PREFIX]  conversations, by the beginning of the name"},
+    {{"conversation", "show"}, 1, 1, {"id", NULL}, {NULL}, NO_PASSWORD, "conversation.show",
+	output_conversation, "conversation show ID      one conversation and its members"},
     {{"shutdown", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "shutdown", output_shutdown,
 	"shutdown                  finish what was accepted and stop"},
 };

@@ -45,7 +45,7 @@ peers_of_members(struct hub *h, const struct event *ev)
 	uint64_t mask = 0;
 	const char *why;
 
-	data = json_parse(ev->data, ev->data_len, &json_default_limits, &why);
+	data = json_parse(ev->data, ev->data_len, &event_json_limits, &why);
 	if (data && json_object_object_get_ex(data, "members", &members) &&
 	    json_object_is_type(members, json_type_array)) {
 		for (size_t i = 0; i < json_object_array_length(members); i++) {

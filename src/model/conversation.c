@@ -71,8 +71,30 @@ member_role_parse(const char *text)
 	return ROLE_NONE;
 }
 
+const char *
+conversation_history_name(enum conversation_history history)
+{
+	return history == HISTORY_ALL ? "all" : "joined";
+}
+
+bool
+conversation_history_parse(const char *text, enum conversation_history *history_r)
+{
+	*history_r = strcmp(text, "joined") == 0 ? HISTORY_JOINED : HISTORY_ALL;
+	return strcmp(text, conversation_history_name(*history_r)) == 0;
+}
+
 void
-conversation_json(struct buf *b, const struct conversation *c)
+member_json(struct buf *b, const struct member *m)
+{
+	buf_printf(b, "{\"user_id\":\"%s\",\"username\":\"%s\",\"name\":", m->user, m->username);
+	json_put_string(b, m->name, strlen(m->name));
+	buf_printf(b, ",\"role\":\"%s\"}", member_role_name(m->role));
+}
+
+/* All but the members and the closing brace. */
+static void
+put_head(struct buf *b, const struct conversation *c)
 {
 	char when[CLOCK_TEXT_MAX];
 
@@ -84,16 +106,28 @@ conversation_json(struct buf *b, const struct conversation *c)
 	json_put_string(b, c->topic, strlen(c->topic));
 	buf_printf(b,
 	    ",\"creator_id\":\"%s\",\"created_at\":\"%s\",\"archived\":%s,\"public\":%s,"
-	    "\"history\":\"%s\",\"version\":%llu,\"members\":[",
+	    "\"history\":\"%s\",\"version\":%llu",
 	    c->creator, when, c->archived ? "true" : "false", c->is_public ? "true" : "false",
-	    c->history == HISTORY_ALL ? "all" : "joined", (unsigned long long)c->version);
-	for (size_t i = 0; i < c->member_count; i++) {
-		const struct member *m = &c->members[i];
+	    conversation_history_name(c->history), (unsigned long long)c->version);
+}
 
-		buf_printf(b, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"name\":", i ? "," : "",
-		    m->user, m->username);
-		json_put_string(b, m->name, strlen(m->name));
-		buf_printf(b, ",\"role\":\"%s\"}", member_role_name(m->role));
+void
+conversation_json(struct buf *b, const struct conversation *c)
+{
+	put_head(b, c);
+	buf_puts(b, ",\"members\":[");
+	for (size_t i = 0; i < c->member_count; i++) {
+		if (i)
+			buf_putc(b, ',');
+		member_json(b, &c->members[i]);
 	}
 	buf_puts(b, "]}");
+}
+
+void
+conversation_summary_json(struct buf *b, const struct conversation *c)
+{
+	put_head(b, c);
+	buf_printf(
+	    b, ",\"member_count\":%zu}", c->member_count ? c->member_count : c->member_total);
 }

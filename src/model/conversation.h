@@ -49,6 +49,7 @@ struct conversation {
 	uint64_t version; /* counts changes, of members too; from 1 */
 	struct member *members;
 	size_t member_count;
+	size_t member_total; /* where the members themselves were not asked for */
 };
 
 /* One user's place in one conversation. */
@@ -71,11 +72,17 @@ struct member *conversation_add_member(struct conversation *c, const char *user)
 const char *conversation_type_name(enum conversation_type type);
 const char *member_role_name(enum member_role role);  /* "owner", "admin", "member" */
 enum member_role member_role_parse(const char *text); /* ROLE_NONE: none of them */
+const char *conversation_history_name(enum conversation_history history); /* "all", "joined" */
+bool conversation_history_parse(const char *text, enum conversation_history *history_r);
 
 /*
  * {"id","type","name","topic","creator_id","created_at","archived","public","history",
  * "version","members":[{"user_id","username","name","role"}]}
  */
 void conversation_json(struct buf *b, const struct conversation *c);
+/* The same with "member_count" for "members": for who is no member of it. */
+void conversation_summary_json(struct buf *b, const struct conversation *c);
+/* {"user_id","username","name","role"} */
+void member_json(struct buf *b, const struct member *m);
 
 #endif

@@ -18,6 +18,8 @@
 
 #define PACK_VERSION 2
 
+const struct json_limits event_json_limits = {.depth = 16, .keys = 10000};
+
 static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_MESSAGE_CREATED] = "message.created",
     [EVENT_CONVERSATION_CREATED] = "conversation.created",

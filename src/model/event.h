@@ -19,6 +19,7 @@
 
 #include "lib/buf.h"
 #include "lib/id.h"
+#include "lib/json.h"
 #include "lib/pack.h"
 
 #define EVENT_DIGEST    16
@@ -78,6 +79,12 @@ struct event *event_numbered(const struct event *ev, uint64_t seq, int64_t creat
 void event_pack(struct buf *b, const struct event *ev);
 /* NULL: damaged (u is then bad).  One reference. */
 struct event *event_unpack(struct unpack *u);
+
+/*
+ * The limits of event data that this server made: a conversation.created names up to
+ * CONVERSATION_MEMBERS_MAX members with a few fields each.
+ */
+extern const struct json_limits event_json_limits;
 
 void event_envelope(struct buf *b, const struct event *ev); /* appends the JSON */
 

@@ -48,6 +48,7 @@ void sqlite_text(sqlite3_stmt *st, int col, char *dst, size_t size); /* cut if i
 /* sqlite_people.c */
 void sqlite_user_create(void *h, struct store_req *req);
 void sqlite_user_by_id(void *h, struct store_req *req);
+void sqlite_users_by_id(void *h, struct store_req *req);
 void sqlite_user_by_username(void *h, struct store_req *req);
 void sqlite_user_list(void *h, struct store_req *req);
 void sqlite_user_set_password(void *h, struct store_req *req);
@@ -82,8 +83,18 @@ void sqlite_conversation_create(void *h, struct store_req *req);
 void sqlite_conversation_get(void *h, struct store_req *req);
 void sqlite_conversation_list(void *h, struct store_req *req);
 void sqlite_memberships(void *h, struct store_req *req);
-void sqlite_members_add(void *h, struct store_req *req);
+void sqlite_members_list(void *h, struct store_req *req);
+void sqlite_channel_list(void *h, struct store_req *req);
 void sqlite_member_check(void *h, struct store_req *req);
+/* Reads one with its members into req's conversations, or sets req->err. */
+void sqlite_add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id);
+
+/* sqlite_changes.c */
+void sqlite_conversation_change(void *h, struct store_req *req);
+void sqlite_outbox_list(void *h, struct store_req *req);
+/* Puts or takes away within the caller's transaction. */
+int sqlite_outbox_put(struct sqlite_handle *h, const struct store_req *req);
+int sqlite_outbox_delete(struct sqlite_handle *h, const struct event *ev);
 
 /* 0, ERR_NOT_FOUND: is no member (nothing is added). */
 int sqlite_add_membership(

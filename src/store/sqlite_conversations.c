@@ -14,6 +14,16 @@
 
 #define PAIR_MAX (2 * ID_MAX)
 
+static void
+read_member(sqlite3_stmt *st, struct member *m)
+{
+	sqlite_text(st, 0, m->user, sizeof(m->user));
+	sqlite_text(st, 1, m->username, sizeof(m->username));
+	sqlite_text(st, 2, m->name, sizeof(m->name));
+	m->role = (enum member_role)sqlite3_column_int(st, 3);
+	m->since = (uint64_t)sqlite3_column_int64(st, 4);
+}
+
 static int
 read_members(struct sqlite_handle *h, struct conversation *c)
 {
@@ -23,22 +33,28 @@ read_members(struct sqlite_handle *h, struct conversation *c)
 	if (!st)
 		return err;
 	sqlite_bind(st, 1, c->id);
-	while (sqlite_step(h, st, &err) == SQLITE_ROW) {
-		char user[ID_MAX];
-		struct member *m;
-
-		sqlite_text(st, 0, user, sizeof(user));
-		m = conversation_add_member(c, user);
-		sqlite_text(st, 1, m->username, sizeof(m->username));
-		sqlite_text(st, 2, m->name, sizeof(m->name));
-		m->role = (enum member_role)sqlite3_column_int(st, 3);
-		m->since = (uint64_t)sqlite3_column_int64(st, 4);
-	}
+	while (sqlite_step(h, st, &err) == SQLITE_ROW)
+		read_member(st, conversation_add_member(c, ""));
 	return err;
 }
 
 static void
-add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id)
+read_conversation(sqlite3_stmt *st, struct conversation *c)
+{
+	sqlite_text(st, 0, c->id, sizeof(c->id));
+	c->type = (enum conversation_type)sqlite3_column_int(st, 1);
+	sqlite_text(st, 2, c->name, sizeof(c->name));
+	sqlite_text(st, 3, c->creator, sizeof(c->creator));
+	c->created_ms = sqlite3_column_int64(st, 4);
+	sqlite_text(st, 5, c->topic, sizeof(c->topic));
+	c->archived = sqlite3_column_int(st, 6) != 0;
+	c->is_public = sqlite3_column_int(st, 7) != 0;
+	c->history = (enum conversation_history)sqlite3_column_int(st, 8);
+	c->version = (uint64_t)sqlite3_column_int64(st, 9);
+}
+
+void
+sqlite_add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id)
 {
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_BY_ID, &req->err);
 	struct conversation *c;
@@ -50,16 +66,7 @@ add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id)
 	if (sqlite_step(h, st, &req->err) != SQLITE_ROW)
 		return;
 	c = conversation_new();
-	sqlite_text(st, 0, c->id, sizeof(c->id));
-	c->type = (enum conversation_type)sqlite3_column_int(st, 1);
-	sqlite_text(st, 2, c->name, sizeof(c->name));
-	sqlite_text(st, 3, c->creator, sizeof(c->creator));
-	c->created_ms = sqlite3_column_int64(st, 4);
-	sqlite_text(st, 5, c->topic, sizeof(c->topic));
-	c->archived = sqlite3_column_int(st, 6) != 0;
-	c->is_public = sqlite3_column_int(st, 7) != 0;
-	c->history = (enum conversation_history)sqlite3_column_int(st, 8);
-	c->version = (uint64_t)sqlite3_column_int64(st, 9);
+	read_conversation(st, c);
 	sqlite3_reset(st);
 	req->err = read_members(h, c);
 	store_req_add_conversation(req, c);
@@ -98,10 +105,9 @@ find_pair(struct sqlite_handle *h, const char *pair, char id_r[ID_MAX])
 	return 0;
 }
 
-/* ERR_NOT_FOUND: not a user.  *new_r: was no member before. */
+/* ERR_NOT_FOUND: not a user. */
 static int
-insert_member(
-    struct sqlite_handle *h, const char *conversation, const struct member *m, bool *new_r)
+insert_member(struct sqlite_handle *h, const char *conversation, const struct member *m)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_INSERT, &err);
@@ -112,9 +118,7 @@ insert_member(
 	sqlite_bind(st, 2, m->user);
 	sqlite3_bind_int(st, 3, (int)m->role);
 	sqlite3_bind_int64(st, 4, (sqlite3_int64)m->since);
-	err = sqlite_exec(h, st);
-	*new_r = !err && sqlite3_changes(h->db) > 0;
-	return err;
+	return sqlite_exec(h, st);
 }
 
 static int
@@ -123,7 +127,6 @@ insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *
 	const struct conversation *c = req->conversation;
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_INSERT, &err);
-	bool is_new;
 
 	if (!st)
 		return err;
@@ -141,7 +144,7 @@ insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *
 	if (err == ERR_NOT_FOUND)
 		req->text_out = xstrdup(c->creator);
 	for (size_t i = 0; !err && i < c->member_count; i++) {
-		err = insert_member(h, c->id, &c->members[i], &is_new);
+		err = insert_member(h, c->id, &c->members[i]);
 		if (err == ERR_NOT_FOUND)
 			req->text_out = xstrdup(c->members[i].user);
 	}
@@ -169,8 +172,10 @@ sqlite_conversation_create(void *handle, struct store_req *req)
 		req->flag = true;
 	else if (req->err == ERR_NOT_FOUND)
 		req->err = insert_conversation(h, req, pair);
+	if (!req->err && !req->flag)
+		req->err = sqlite_outbox_put(h, req);
 	if (!req->err) /* before the commit: after it there must be nothing left to fail */
-		add_conversation(h, req, id);
+		sqlite_add_conversation(h, req, id);
 	if (!req->err)
 		req->err = sqlite_commit(h);
 	else
@@ -180,7 +185,7 @@ sqlite_conversation_create(void *handle, struct store_req *req)
 void
 sqlite_conversation_get(void *h, struct store_req *req)
 {
-	add_conversation(h, req, req->id);
+	sqlite_add_conversation(h, req, req->id);
 }
 
 static int
@@ -209,7 +214,7 @@ sqlite_conversation_list(void *h, struct store_req *req)
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
 	req->err = read_ids(h, req, st);
 	for (size_t i = 0; !req->err && i < req->id_out_count; i++) {
-		add_conversation(h, req, req->ids_out[i]);
+		sqlite_add_conversation(h, req, req->ids_out[i]);
 		if (!req->err)
 			req->err = sqlite_add_membership(h, req, req->ids_out[i], req->id);
 		if (!req->err)
@@ -242,8 +247,30 @@ sqlite_memberships(void *h, struct store_req *req)
 		read_membership(st, store_req_add_membership(req));
 }
 
+void
+sqlite_channel_list(void *h, struct store_req *req)
+{
+	sqlite3_stmt *st =
+	    sqlite_stmt(h, req->flag ? SQL_CONV_LIST_ALL : SQL_CHANNEL_LIST, &req->err);
+
+	if (!st)
+		return;
+	sqlite_bind(st, 1, req->text);
+	sqlite_bind(st, 2, req->cursor);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
+	req->err = 0;
+	while (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
+		struct conversation *c = conversation_new();
+
+		read_conversation(st, c);
+		c->member_total = (size_t)sqlite3_column_int64(st, 10);
+		store_req_add_conversation(req, c);
+	}
+}
+
+/* ERR_NOT_FOUND: there is no such conversation. */
 static int
-conversation_type(struct sqlite_handle *h, const char *id, enum conversation_type *type_r)
+conversation_there(struct sqlite_handle *h, const char *id)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_CONV_BY_ID, &err);
@@ -252,40 +279,28 @@ conversation_type(struct sqlite_handle *h, const char *id, enum conversation_typ
 		return err;
 	sqlite_bind(st, 1, id);
 	err = ERR_NOT_FOUND;
-	if (sqlite_step(h, st, &err) != SQLITE_ROW)
-		return err;
-	*type_r = (enum conversation_type)sqlite3_column_int(st, 1);
-	sqlite3_reset(st);
-	return 0;
+	if (sqlite_step(h, st, &err) == SQLITE_ROW) {
+		err = 0;
+		sqlite3_reset(st);
+	}
+	return err;
 }
 
 void
-sqlite_members_add(void *handle, struct store_req *req)
+sqlite_members_list(void *h, struct store_req *req)
 {
-	struct sqlite_handle *h = handle;
-	enum conversation_type type = CONVERSATION_DIRECT;
-	bool is_new;
+	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBERS_PAGE, &req->err);
 
-	req->err = sqlite_begin(h);
+	if (!st)
+		return;
+	req->err = conversation_there(h, req->id);
 	if (req->err)
 		return;
-	req->err = conversation_type(h, req->id, &type);
-	if (!req->err && type == CONVERSATION_DIRECT)
-		req->err = ERR_FORBIDDEN;
-	for (size_t i = 0; !req->err && i < req->id_count; i++) {
-		struct member m = {.role = ROLE_MEMBER};
-
-		str_copy(m.user, sizeof(m.user), req->ids[i]);
-		req->err = insert_member(h, req->id, &m, &is_new);
-		if (!req->err && is_new)
-			store_req_add_id(req, req->ids[i]);
-	}
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
-	if (req->err)
-		req->id_out_count = 0; /* none of them became a member */
+	sqlite_bind(st, 1, req->id);
+	sqlite_bind(st, 2, req->cursor);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
+	while (sqlite_step(h, st, &req->err) == SQLITE_ROW)
+		read_member(st, store_req_add_member(req));
 }
 
 int

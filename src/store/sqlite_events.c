@@ -171,8 +171,11 @@ sqlite_apply(void *handle, struct store_req *req)
 	if (req->err)
 		return;
 	req->id_out_count = 0; /* a repeated request says it anew */
-	for (size_t i = 0; !req->err && i < req->event_count; i++)
+	for (size_t i = 0; !req->err && i < req->event_count; i++) {
 		req->err = apply_one(h, req, req->events[i]);
+		if (!req->err)
+			req->err = sqlite_outbox_delete(h, req->events[i]);
+	}
 	if (!req->err)
 		req->err = sqlite_commit(h);
 	else

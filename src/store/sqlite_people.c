@@ -82,6 +82,17 @@ sqlite_user_by_id(void *h, struct store_req *req)
 }
 
 void
+sqlite_users_by_id(void *h, struct store_req *req)
+{
+	req->err = 0;
+	for (size_t i = 0; !req->err && i < req->id_count; i++) {
+		one_user(h, req, SQL_USER_BY_ID, req->ids[i]);
+		if (req->err == ERR_NOT_FOUND)
+			req->text_out = xstrdup(req->ids[i]);
+	}
+}
+
+void
 sqlite_user_by_username(void *h, struct store_req *req)
 {
 	one_user(h, req, SQL_USER_BY_USERNAME, req->text);

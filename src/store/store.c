@@ -70,6 +70,7 @@ store_req_free(struct store_req **rp)
 	for (size_t i = 0; i < req->state_count; i++)
 		message_state_free(&req->states[i]);
 	free(req->states);
+	free(req->members);
 	free(req);
 }
 
@@ -164,6 +165,17 @@ store_req_add_state(struct store_req *req, struct message_state *s)
 {
 	req->states = grow(req->states, req->state_count, sizeof(*req->states));
 	req->states[req->state_count++] = s;
+}
+
+struct member *
+store_req_add_member(struct store_req *req)
+{
+	struct member *m;
+
+	req->members = grow(req->members, req->member_count, sizeof(*m));
+	m = &req->members[req->member_count++];
+	memset(m, 0, sizeof(*m));
+	return m;
 }
 
 static void *

@@ -42,6 +42,8 @@ enum store_op {
 	STORE_USER_CREATE,
 	/* in: id; out: users[0]; ERR_NOT_FOUND */
 	STORE_USER_BY_ID,
+	/* in: ids; out: users, in the order of ids; ERR_NOT_FOUND: text_out is no user's id */
+	STORE_USERS_BY_ID,
 	/* in: text = username; out: users[0]; ERR_NOT_FOUND */
 	STORE_USER_BY_USERNAME,
 	/* in: text = username or display name prefix ("" = all), cursor = last username, limit,
@@ -101,26 +103,42 @@ enum store_op {
 	/* in: now_ms; out: revocations that are not over (no paging) */
 	STORE_REVOCATIONS,
 	/*
-	 * in: conversation with members (user ids).  Direct: exactly 2 members; if the
-	 * pair has one already, out: conversations[0] is that one and flag = true
-	 * (existed).  Else out: conversations[0] with usernames.  ERR_NOT_FOUND: a member
-	 * or the creator is no user (text_out = its id); ERR_INVALID_FIELD: direct, and not
-	 * two different members; ERR_CONFLICT: the id is taken.
+	 * in: conversation with members (user ids), events that tell of it (not numbered), now_ms.
+	 * Direct: exactly 2 members; if the pair has one already, out: conversations[0] is
+	 * that one and flag = true (existed), and the events are left alone.  Else out:
+	 * conversations[0] with usernames, and the events are in the outbox.  ERR_NOT_FOUND: a
+	 * member or the creator is no user (text_out = its id); ERR_INVALID_FIELD: direct, and
+	 * not two different members; ERR_CONFLICT: the id is taken.
 	 */
 	STORE_CONVERSATION_CREATE,
+	/*
+	 * Compare and swap.  in: id, after = the version that it must have; conversation: name,
+	 * topic, archived, is_public and history are written as they are there, each of its
+	 * members is put (a new one with role and since; of one that is there only the role is
+	 * written); ids: users who are members no more; events that tell of it, now_ms.  All
+	 * of it, version + 1 and the events into the outbox, or nothing.  out:
+	 * conversations[0] as it is then.  ERR_CONFLICT: it has another version;
+	 * ERR_NOT_FOUND: there is no such conversation, or a member to put is no user
+	 * (text_out = its id)
+	 */
+	STORE_CONVERSATION_CHANGE,
 	/* in: id; out: conversations[0] with members and their names; ERR_NOT_FOUND */
 	STORE_CONVERSATION_GET,
 	/* in: id = user, cursor = last conversation id, limit; out: conversations, with members, by
 	   id, and for each the user's membership with its counts */
 	STORE_CONVERSATION_LIST,
+	/*
+	 * in: text = beginning of the name in either case (ASCII; "" = all), cursor = last
+	 * conversation id, limit; flag = all there are, also archived ones, for the
+	 * administrator; else public ones that are not archived; out: conversations by id,
+	 * without members, but with member_total
+	 */
+	STORE_CHANNEL_LIST,
 	/* in: id = user; out: memberships = all of the user (no paging) */
 	STORE_MEMBERSHIPS,
-	/*
-	 * in: id = conversation, ids = users; out: ids_out = those that were not members
-	 * before.  ERR_NOT_FOUND: no such conversation or user; ERR_FORBIDDEN: it is direct;
-	 * then nobody was added.
-	 */
-	STORE_MEMBERS_ADD,
+	/* in: id = conversation, cursor = last user id, limit; out: members with names, by user
+	   id; ERR_NOT_FOUND: no such conversation */
+	STORE_MEMBERS_LIST,
 	/* in: id = conversation, text = user; out: memberships[0]; ERR_NOT_FOUND: is no member */
 	STORE_MEMBER_CHECK,
 	/*
@@ -143,8 +161,15 @@ enum store_op {
 	 * A deleted message's text and mentions, and those of its edits, are taken out of the
 	 * stored events, whichever of them is applied first; without flag also what a newer
 	 * edit replaced.  Digests stay as they were, so that a retry is still recognised.
+	 * What is applied, or was before, is taken out of the outbox.
 	 */
 	STORE_APPLY,
+	/*
+	 * The outbox has events of changes that are written and may not have reached the
+	 * journal.  in: now_ms = only those put before, limit; out: events, not numbered, in
+	 * the order in which they were put
+	 */
+	STORE_OUTBOX_LIST,
 	/* in: users = (id, last_seen_ms); an older time than the one there is left out; 0 even
 	   for an id that is no user */
 	STORE_USERS_SEEN,
@@ -198,7 +223,8 @@ struct store_req {
 	struct conversation *conversation;
 	char (*ids)[ID_MAX];
 	size_t id_count;
-	/* in for APPLY, out for reads.  The pool thread owns them while it runs. */
+	/* in for APPLY, CREATE and CHANGE, out for reads.  The pool thread owns them while it
+	   runs. */
 	struct event **events;
 	size_t event_count;
 	struct store_read *reads;
@@ -223,6 +249,8 @@ struct store_req {
 	size_t membership_count;
 	struct message_state **states; /* beside events; NULL, or event_count of them */
 	size_t state_count;
+	struct member *members;
+	size_t member_count;
 	/* the caller's */
 	void (*done)(struct store_req *req); /* owns req then, frees it */
 	void *arg;
@@ -242,6 +270,7 @@ void store_req_add_conversation(struct store_req *req, struct conversation *c); 
 void store_req_add_id(struct store_req *req, const char *id);                   /* to ids_out */
 struct membership *store_req_add_membership(struct store_req *req);
 void store_req_add_state(struct store_req *req, struct message_state *s); /* takes; may be NULL */
+struct member *store_req_add_member(struct store_req *req);
 
 typedef void (*store_op_fn)(void *handle, struct store_req *req); /* sets req->err */
 

@@ -160,6 +160,25 @@ invite_remove(struct admin_call *call, const char *username, const char *passwor
 }
 
 static void
+conversation_list(struct admin_call *call, const char *username, const char *password)
+{
+	const char *q = "", *cursor = "";
+
+	json_get_str(call->body, "q", &q);
+	json_get_str(call->body, "cursor", &cursor);
+	chat_channel_list(call->worker->chat, q, cursor, STORE_PAGE_MAX, true, admin_done, call);
+}
+
+static void
+conversation_show(struct admin_call *call, const char *username, const char *password)
+{
+	const char *id = "";
+
+	json_get_str(call->body, "id", &id);
+	chat_conversation_show(call->worker->chat, id, admin_done, call);
+}
+
+static void
 stats(struct admin_call *call, const char *username, const char *password)
 {
 	struct journal_writer_stats js;
@@ -200,6 +219,8 @@ static const struct admin_command {
     {"invite.add", false, false, invite_add},
     {"invite.list", false, false, invite_list},
     {"invite.remove", false, false, invite_remove},
+    {"conversation.list", false, false, conversation_list},
+    {"conversation.show", false, false, conversation_show},
     {"stats", false, false, stats},
 };
 

@@ -42,6 +42,7 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->keep_edits = c->chat_keep_edits;
 	o->max_reactions = c->chat_max_reactions;
 	o->signup = signup_mode(c->accounts_signup);
+	conversation_history_parse(c->chat_history, &o->history);
 	o->access_ttl = c->accounts_access_ttl;
 	o->refresh_ttl = c->accounts_refresh_ttl;
 	o->refresh_grace = c->accounts_refresh_grace;

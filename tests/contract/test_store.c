@@ -127,7 +127,6 @@ a_pair_has_one_direct_conversation(void **state)
 	req = must(f, make_conversation(CONVERSATION_GROUP, (const char *[]){a, b, NULL}));
 	assert_false(req->flag);
 	store_req_free(&req);
-	assert_int_equal(run_free(f, make_ids(STORE_MEMBERS_ADD, id, a, NULL)), ERR_FORBIDDEN);
 	assert_int_equal(
 	    run_free(f, make_conversation(CONVERSATION_DIRECT, (const char *[]){a, a, NULL})),
 	    ERR_INVALID_FIELD);
@@ -161,43 +160,6 @@ a_conversation_with_a_stranger_is_not_created(void **state)
 	req = make_conversation(CONVERSATION_GROUP, (const char *[]){a, NULL});
 	str_copy(req->conversation->id, ID_MAX, id);
 	assert_int_equal(run_free(f, req), ERR_CONFLICT);
-}
-
-static void
-members_are_added_all_or_none(void **state)
-{
-	struct fixture *f = *state;
-	char a[ID_MAX], b[ID_MAX], c[ID_MAX], id[ID_MAX];
-	struct store_req *req;
-
-	add_user(f, "anna", a);
-	add_user(f, "bob", b);
-	add_user(f, "carl", c);
-	req = must(f, make_conversation(CONVERSATION_GROUP, (const char *[]){a, NULL}));
-	str_copy(id, sizeof(id), req->conversation->id);
-	store_req_free(&req);
-
-	req = make_ids(STORE_MEMBERS_ADD, id, b, NOBODY);
-	assert_int_equal(run(f, req), ERR_NOT_FOUND);
-	assert_int_equal(req->id_out_count, 0);
-	store_req_free(&req);
-	assert_int_equal(run_free(f, make(STORE_MEMBER_CHECK, id, b)), ERR_NOT_FOUND);
-	req = must(f, make_ids(STORE_MEMBERS_ADD, id, a, c));
-	assert_int_equal(req->id_out_count, 1);
-	assert_string_equal(req->ids_out[0], c);
-	store_req_free(&req);
-	reopen(f);
-	assert_int_equal(run_free(f, make(STORE_MEMBER_CHECK, id, c)), 0);
-	req = must(f, make(STORE_CONVERSATION_GET, id, NULL));
-	assert_int_equal(req->conversations[0]->type, CONVERSATION_GROUP);
-	assert_string_equal(req->conversations[0]->name, "Tea");
-	assert_string_equal(req->conversations[0]->creator, a);
-	assert_int_equal(req->conversations[0]->created_ms, 77);
-	assert_int_equal(req->conversations[0]->member_count, 2);
-	assert_string_equal(req->conversations[0]->members[1].name, "carl");
-	store_req_free(&req);
-	assert_int_equal(run_free(f, make_ids(STORE_MEMBERS_ADD, CONV, a, NULL)), ERR_NOT_FOUND);
-	assert_int_equal(run_free(f, make(STORE_CONVERSATION_GET, CONV, NULL)), ERR_NOT_FOUND);
 }
 
 static void
@@ -388,7 +350,6 @@ main(void)
 		    TEST(users_are_listed_by_prefix_in_pages),
 		    TEST(a_pair_has_one_direct_conversation),
 		    TEST(a_conversation_with_a_stranger_is_not_created),
-		    TEST(members_are_added_all_or_none),
 		    TEST(conversations_are_listed_in_pages),
 		    TEST(events_are_read_in_pages_from_both_ends),
 		    TEST(an_event_comes_back_as_it_was),

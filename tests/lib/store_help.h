@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * store_help: what test_store.c and test_store_trouble.c share: the implementations that
+ * store_help: what the test_store*.c share: the implementations that
  * they run on, a store for each test, and making requests.  Included once by each, after
  * cmocka.h.
  */
@@ -287,6 +287,19 @@ make_ids(enum store_op op, const char *id, const char *a, const char *b)
 	str_copy(req->ids[req->id_count++], ID_MAX, a);
 	if (b)
 		str_copy(req->ids[req->id_count++], ID_MAX, b);
+	return req;
+}
+
+/* Changes the conversation at this version to one with the name "Coffee" and no more. */
+static struct store_req *
+make_change(const char *id, uint64_t version)
+{
+	struct store_req *req = make(STORE_CONVERSATION_CHANGE, id, NULL);
+
+	req->conversation = conversation_new();
+	req->after = version;
+	req->now_ms = 1000;
+	str_copy(req->conversation->name, sizeof(req->conversation->name), "Coffee");
 	return req;
 }
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * members: /v1/conversations/{id}/members.  Worker, loop thread.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_int.h"
+
+void
+api_get_members(struct api_call *call)
+{
+	const char *cursor = http_query(call->req, "cursor");
+	size_t limit;
+
+	if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
+		chat_members_list(call->api->chat, call->who.user, call->params[0],
+		    cursor ? cursor : "", limit, api_done, call);
+}
+
+void
+api_post_members(struct api_call *call)
+{
+	const char *pointer, *reason, *role = NULL, **users;
+	struct json_object *list = NULL;
+	const struct field fields[] = {
+	    {"user_ids", FIELD_STRS, true, &list},
+	    {"role", FIELD_STR, false, &role},
+	};
+	size_t count;
+
+	if (fields_read(call->body, fields, 2, &pointer, &reason)) {
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+		return;
+	}
+	users = fields_strings(list, &count);
+	chat_members_add(
+	    call->api->chat, call->who.user, call->params[0], users, count, role, api_done, call);
+	free(users);
+}
+
+/* "me" stands for who asks. */
+static const char *
+target(const struct api_call *call)
+{
+	return strcmp(call->params[1], "me") == 0 ? call->who.user : call->params[1];
+}
+
+void
+api_patch_member(struct api_call *call)
+{
+	const char *pointer, *reason, *role;
+	const struct field fields[] = {{"role", FIELD_STR, true, &role}};
+
+	if (fields_read(call->body, fields, 1, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else
+		chat_member_set_role(call->api->chat, call->who.user, call->params[0], target(call),
+		    role, api_done, call);
+}
+
+void
+api_delete_member(struct api_call *call)
+{
+	chat_member_remove(call->api->chat, call->who.user, call->params[0], target(call),
+	    http_query(call->req, "successor"), api_done, call);
+}
