@@ -19,7 +19,8 @@ enum route_flags {
 	TAKES_BODY = 2,
 	NO_CONTENT = 4,
 	LOGS_OUT = 8,
-	MAY_HAVE_BODY = 16 /* but need not */
+	MAY_HAVE_BODY = 16, /* but need not */
+	READS = 32          /* although it is no GET */
 };
 
 static void get_health(struct api_call *call);
@@ -58,10 +59,11 @@ static const struct route {
     {HTTP_GET, "/v1/messages/{id}", api_get_message, NEEDS_LOGIN},
     {HTTP_PATCH, "/v1/messages/{id}", api_patch_message, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_DELETE, "/v1/messages/{id}", api_delete_message, NEEDS_LOGIN | MAY_HAVE_BODY},
-    {HTTP_PUT, "/v1/messages/{id}/reactions/{emoji}", api_put_reaction, NEEDS_LOGIN | MAY_HAVE_BODY},
+    {HTTP_PUT, "/v1/messages/{id}/reactions/{emoji}", api_put_reaction,
+	NEEDS_LOGIN | MAY_HAVE_BODY},
     {HTTP_DELETE, "/v1/messages/{id}/reactions/{emoji}", api_delete_reaction,
 	NEEDS_LOGIN | MAY_HAVE_BODY},
-    {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY | READS},
 };
 #define ROUTES (sizeof(routes) / sizeof(*routes))
 
@@ -279,6 +281,14 @@ takes_body(const struct api_call *call, const struct route *route)
 	return route->flags & TAKES_BODY;
 }
 
+/* Does it count against the user's rate? */
+static bool
+writes(const struct api_call *call, const struct route *route)
+{
+	return route->flags & NEEDS_LOGIN && !(route->flags & READS) &&
+	       http_method(call->req) != HTTP_GET;
+}
+
 static int
 read_body(struct api_call *call, const char **why_r)
 {
@@ -303,6 +313,7 @@ api_request(void *arg, struct http_req *r)
 	struct api_call *call = xcalloc(1, sizeof(*call));
 	const struct route *route;
 	const char *why = NULL;
+	int64_t retry;
 	int err;
 
 	call->api = arg;
@@ -318,6 +329,12 @@ api_request(void *arg, struct http_req *r)
 		err = read_body(call, &why);
 	if (err) {
 		api_fail(call, err, why ? "" : NULL, why);
+		return;
+	}
+	if (writes(call, route) && !chat_write_allowed(call->api->chat, call->who.user, &retry)) {
+		struct chat_result res = {.err = ERR_RATE_LIMITED, .retry_after = retry};
+
+		api_done(call, &res);
 		return;
 	}
 	call->no_content = route->flags & NO_CONTENT;

@@ -59,7 +59,7 @@ api_post_messages(struct api_call *call)
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_send(call->api->chat, call->who.user, NULL, &in, api_done, call);
+	chat_send(call->api->chat, call->who.user, &in, api_done, call);
 	free(list);
 }
 
@@ -90,7 +90,7 @@ api_patch_message(struct api_call *call)
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_message_change(call->api->chat, call->who.user, NULL, &in, api_done, call);
+	chat_message_change(call->api->chat, call->who.user, &in, api_done, call);
 	free(list);
 }
 
@@ -105,7 +105,7 @@ change(struct api_call *call, enum event_type type, const char *emoji)
 	if (fields_read(call->body, fields, 1, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 	else
-		chat_message_change(call->api->chat, call->who.user, NULL, &in, api_done, call);
+		chat_message_change(call->api->chat, call->who.user, &in, api_done, call);
 }
 
 void

@@ -182,6 +182,13 @@ api_event(unsigned int i)
 	return i < EVENTS ? events[i].name : NULL;
 }
 
+/* These do not count against the user's rate; everything else does, what is unknown, too. */
+static bool
+reads(const char *name)
+{
+	return strcmp(name, "sync") == 0 || strcmp(name, "presence.get") == 0;
+}
+
 static void
 on_event(
     void *arg, struct sio_socket *s, const char *name, const struct sio_args *args, int64_t ack)
@@ -189,6 +196,7 @@ on_event(
 	struct api_socket *as = sio_user(s);
 	struct socket_call *call = xcalloc(1, sizeof(*call));
 	struct json_object *body = json_object_array_get_idx(sio_args_json(args), 0);
+	struct chat_result limited = {.err = ERR_RATE_LIMITED};
 
 	(void)arg;
 	call->socket = as;
@@ -200,6 +208,11 @@ on_event(
 	}
 	if (!json_object_is_type(body, json_type_object)) {
 		chat_answer_error(socket_done, call, ERR_BAD_REQUEST, "", "not_an_object");
+		return;
+	}
+	if (!reads(name) &&
+	    !chat_write_allowed(as->api->chat, client_user(as->client), &limited.retry_after)) {
+		socket_done(call, &limited);
 		return;
 	}
 	for (size_t i = 0; i < EVENTS; i++) {

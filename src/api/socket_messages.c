@@ -39,7 +39,7 @@ socket_message_send(struct socket_call *call, struct json_object *body)
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_send(chat_of(call), user_of(call), call->socket->client, &in, socket_done, call);
+	chat_send(chat_of(call), user_of(call), &in, socket_done, call);
 	free(list);
 }
 
@@ -61,8 +61,7 @@ socket_message_edit(struct socket_call *call, struct json_object *body)
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_message_change(
-	    chat_of(call), user_of(call), call->socket->client, &in, socket_done, call);
+	chat_message_change(chat_of(call), user_of(call), &in, socket_done, call);
 	free(list);
 }
 
@@ -76,8 +75,7 @@ socket_message_delete(struct socket_call *call, struct json_object *body)
 	};
 
 	if (socket_fields(call, body, fields, 2))
-		chat_message_change(
-		    chat_of(call), user_of(call), call->socket->client, &in, socket_done, call);
+		chat_message_change(chat_of(call), user_of(call), &in, socket_done, call);
 }
 
 static void
@@ -91,8 +89,7 @@ reaction(struct socket_call *call, struct json_object *body, enum event_type typ
 	};
 
 	if (socket_fields(call, body, fields, 3))
-		chat_message_change(
-		    chat_of(call), user_of(call), call->socket->client, &in, socket_done, call);
+		chat_message_change(chat_of(call), user_of(call), &in, socket_done, call);
 }
 
 void

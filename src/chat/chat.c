@@ -170,6 +170,7 @@ chat_free(struct chat **cp)
 	presence_free(&c->teller);
 	revocation_free_all(c);
 	typing_free(&c->typing);
+	rates_fini(&c->rates);
 	free(c->key);
 	free(c);
 }
@@ -178,6 +179,38 @@ void
 chat_stats(const struct chat *c, struct chat_stats *st)
 {
 	*st = c->stats;
+}
+
+static struct rate_limit
+limit(const struct chat *c)
+{
+	return (struct rate_limit){.rate = c->opts.rate, .burst = c->opts.burst};
+}
+
+bool
+chat_write_allowed(struct chat *c, const char *user, int64_t *retry_after_r)
+{
+	const struct rate_limit l = limit(c);
+	int64_t ms = rate_take(&c->rates, user, &l, clock_mono_ms());
+
+	*retry_after_r = (ms + 999) / 1000;
+	return ms == 0;
+}
+
+int64_t
+chat_writes_left(struct chat *c, const char *user)
+{
+	const struct rate_limit l = limit(c);
+
+	return rate_left(&c->rates, user, &l, clock_mono_ms());
+}
+
+void
+chat_writes_lower(struct chat *c, const char *user, int64_t left)
+{
+	const struct rate_limit l = limit(c);
+
+	rate_lower(&c->rates, user, &l, left, clock_mono_ms());
 }
 
 void

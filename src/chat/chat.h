@@ -38,7 +38,7 @@ enum chat_signup_mode { SIGNUP_CLOSED, SIGNUP_OPEN, SIGNUP_INVITE };
 struct chat_opts {
 	size_t max_text;
 	size_t presence_members; /* of channels that are told of presence, at most */
-	int64_t rate, burst; /* messages a second of one client; at once */
+	int64_t rate, burst; /* writes of one user a second; at once */
 	bool keep_edits;
 	int64_t max_reactions; /* different emoji of one message */
 	enum chat_signup_mode signup;
@@ -140,6 +140,13 @@ void chat_user_revoke(struct chat *c, const char *username, chat_done done, void
 void chat_session_kill(struct chat *c, const char *session, chat_done done, void *arg);
 /* Cuts the user's sockets and ends nothing; ERR_UNAVAILABLE: other workers cannot be told. */
 void chat_user_kick(struct chat *c, const char *username, chat_done done, void *arg);
+
+/*
+ * Every change that a user asks for is counted, by REST and by sockets, before anything
+ * else is done for it: one count for all clients of the user at this worker.  false: too
+ * many; *retry_after_r: seconds until the next one is taken.
+ */
+bool chat_write_allowed(struct chat *c, const char *user, int64_t *retry_after_r);
 
 /* ---- accounts (account.c) ---- */
 
@@ -264,9 +271,8 @@ struct chat_message {
 	size_t mention_count;
 	const char *reply_to; /* NULL, or a message of the same conversation */
 };
-/* client: the sender's socket, whose rate it counts against, or NULL for REST. */
-void chat_send(struct chat *c, const char *user, struct client *client,
-    const struct chat_message *in, chat_done done, void *arg);
+void chat_send(struct chat *c, const char *user, const struct chat_message *in, chat_done done,
+    void *arg);
 
 /*
  * An edit (the sender alone), a deletion (the sender; in groups and channels admins too),
@@ -284,8 +290,8 @@ struct chat_change {
 	size_t mention_count;
 	const char *emoji; /* of reactions */
 };
-void chat_message_change(struct chat *c, const char *user, struct client *client,
-    const struct chat_change *in, chat_done done, void *arg);
+void chat_message_change(struct chat *c, const char *user, const struct chat_change *in,
+    chat_done done, void *arg);
 /* The envelope with its present state; with keep_edits also "edits", the earlier texts. */
 void chat_message_get(struct chat *c, const char *user, const char *message, chat_done done,
     void *arg);

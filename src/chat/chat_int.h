@@ -15,6 +15,7 @@
 #include "chat/chat.h"
 #include "chat/client.h"
 #include "chat/password.h"
+#include "chat/rate.h"
 #include "chat/token.h"
 #include "lib/loop.h"
 #include "lib/pack.h"
@@ -55,8 +56,6 @@ struct client {
 	enum presence presence; /* as its device says; never offline */
 	uint64_t mark; /* of the last room_send_once that it was sent */
 	struct loop_task ended;    /* it arrived with a session that has ended */
-	double tokens;             /* rate limit: messages it may send now */
-	int64_t tokens_at;         /* monotonic ms */
 	struct client *prev, *next; /* of the user */
 };
 
@@ -73,6 +72,7 @@ struct chat {
 	struct password_pool *passwords;
 	struct chat_user *users;
 	struct room *rooms;
+	struct rates rates;
 	struct teller *teller;
 	struct typing_state *typing;
 	uint64_t send_mark;
@@ -108,6 +108,9 @@ typedef void (*cast_fn)(struct chat *c, const char *conversation, const char *se
     struct unpack *u);
 
 /* chat.c */
+/* Of a client that moves: what its user may write at once, where it was and where it comes. */
+int64_t chat_writes_left(struct chat *c, const char *user);
+void chat_writes_lower(struct chat *c, const char *user, int64_t left);
 /* To every worker with members of the conversation, this one too. */
 void chat_cast(struct chat *c, const char *conversation, const char *sender, enum cast_kind kind,
     const struct buf *payload);
@@ -123,7 +126,6 @@ void chat_check_member(struct chat *c, const char *conversation, const char *use
 struct chat_user *chat_user_find(struct chat *c, const char *id);
 void client_room_ready(struct client *cl, struct attachment *a);
 struct attachment *client_attachment(struct client *cl, const char *conversation);
-bool client_take_token(struct client *cl);
 
 /* revocation.c */
 /* How long a revocation of this moment is kept, wall clock ms. */
@@ -175,8 +177,8 @@ void typing_cast(struct chat *c, const char *conversation, const char *sender, s
 /* send.c */
 /* Takes an event of the server's own making through the pipeline; done may be NULL. */
 void send_event(struct chat *c, struct event *ev, chat_done done, void *arg);
-/* May one more be sent?  false: the caller was answered (rate, too many under way). */
-bool send_admit(struct chat *c, struct client *client, chat_done done, void *arg);
+/* May one more be sent?  false: the caller was answered. */
+bool send_admit(struct chat *c, chat_done done, void *arg);
 /* Appends ,"mentions":[..] or nothing. */
 void send_put_mentions(struct buf *data, const char *const *mentions, size_t count);
 /* The field at fault of a text with its mentions, or NULL; *reason_r says why. */

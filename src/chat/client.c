@@ -110,8 +110,6 @@ client_new(struct chat *c, const struct chat_identity *who, enum presence presen
 	cl->chat = c;
 	cl->ops = ops;
 	cl->peer = peer;
-	cl->tokens = (double)c->opts.burst;
-	cl->tokens_at = clock_mono_ms();
 	str_copy(cl->session, sizeof(cl->session), who->session);
 	cl->user = user_get(c, who->user);
 	cl->presence = presence;
@@ -153,7 +151,7 @@ client_open(struct chat *c, const struct chat_identity *who, const struct peer_o
 /* ---- moving ---- */
 
 /*
- * State: str user, str session, u8 presence, i64 tokens, u32 count, each str conversation and
+ * State: str user, str session, u8 presence, i64 writes left, u32 count, each str conversation and
  * u64 last.
  */
 void
@@ -166,7 +164,7 @@ client_leave(struct client **clp, struct buf *b)
 	pack_str(b, cl->user->id);
 	pack_str(b, cl->session);
 	pack_u8(b, (uint8_t)cl->presence);
-	pack_i64(b, (int64_t)cl->tokens);
+	pack_i64(b, chat_writes_left(cl->chat, cl->user->id));
 	DL_COUNT(cl->rooms, a, count);
 	pack_u32(b, count);
 	DL_FOREACH (cl->rooms, a) {
@@ -185,14 +183,14 @@ client_arrive(struct chat *c, const void *state, size_t len, const struct peer_o
 	enum presence presence;
 	struct client *cl;
 	struct unpack u;
-	int64_t tokens;
+	int64_t writes;
 	uint32_t count;
 
 	unpack_init(&u, state, len);
 	unpack_strn(&u, who.user, sizeof(who.user));
 	unpack_strn(&u, who.session, sizeof(who.session));
 	presence = unpack_u8(&u);
-	tokens = unpack_i64(&u);
+	writes = unpack_i64(&u);
 	count = unpack_u32(&u);
 	if (!unpack_ok(&u) || presence < PRESENCE_AWAY || presence > PRESENCE_ONLINE)
 		return NULL;
@@ -200,8 +198,7 @@ client_arrive(struct chat *c, const void *state, size_t len, const struct peer_o
 	cl->arrived = true;
 	if (session_is_revoked(c, cl->session)) /* while it was under way */
 		loop_defer(&cl->ended);
-	if ((double)tokens < cl->tokens)
-		cl->tokens = (double)tokens;
+	chat_writes_lower(c, who.user, writes);
 	client_load(cl); /* first, so that ready() cannot come before all rooms are there */
 	while (count--) {
 		uint64_t last;
@@ -262,21 +259,4 @@ client_attachment(struct client *cl, const char *conversation)
 		if (strcmp(room_id(a->room), conversation) == 0)
 			return a;
 	return NULL;
-}
-
-/* A token bucket: `burst` at once, `rate` a second over time. */
-bool
-client_take_token(struct client *cl)
-{
-	const struct chat_opts *o = &cl->chat->opts;
-	int64_t now = clock_mono_ms();
-
-	cl->tokens += (double)(now - cl->tokens_at) * (double)o->rate / 1000.0;
-	cl->tokens_at = now;
-	if (cl->tokens > (double)o->burst)
-		cl->tokens = (double)o->burst;
-	if (cl->tokens < 1.0)
-		return false;
-	cl->tokens -= 1.0;
-	return true;
 }

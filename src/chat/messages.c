@@ -217,8 +217,8 @@ change_fault(const struct chat *c, const struct chat_change *in, const char **re
 }
 
 void
-chat_message_change(struct chat *c, const char *user, struct client *client,
-    const struct chat_change *in, chat_done done, void *arg)
+chat_message_change(
+    struct chat *c, const char *user, const struct chat_change *in, chat_done done, void *arg)
 {
 	const char *reason, *pointer = change_fault(c, in, &reason);
 	struct change_op *op;
@@ -227,7 +227,7 @@ chat_message_change(struct chat *c, const char *user, struct client *client,
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	if (!send_admit(c, client, done, arg))
+	if (!send_admit(c, done, arg))
 		return;
 	op = xcalloc(1, sizeof(*op));
 	op->chat = c;

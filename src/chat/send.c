@@ -484,22 +484,17 @@ message_fault(const struct chat *c, const struct chat_message *in, const char **
 }
 
 bool
-send_admit(struct chat *c, struct client *client, chat_done done, void *arg)
+send_admit(struct chat *c, chat_done done, void *arg)
 {
-	int err = 0;
-
-	if (client && !client_take_token(client))
-		err = ERR_RATE_LIMITED;
-	else if (c->send_count >= SENDS_MAX)
-		err = ERR_OVERLOADED;
-	if (err)
-		chat_answer_error(done, arg, err, NULL, NULL);
-	return !err;
+	if (c->send_count < SENDS_MAX)
+		return true;
+	chat_answer_error(done, arg, ERR_OVERLOADED, NULL, NULL);
+	return false;
 }
 
 void
-chat_send(struct chat *c, const char *user, struct client *client, const struct chat_message *in,
-    chat_done done, void *arg)
+chat_send(
+    struct chat *c, const char *user, const struct chat_message *in, chat_done done, void *arg)
 {
 	const char *reason, *pointer = message_fault(c, in, &reason);
 	struct send_op *op;
@@ -508,7 +503,7 @@ chat_send(struct chat *c, const char *user, struct client *client, const struct 
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	if (!send_admit(c, client, done, arg))
+	if (!send_admit(c, done, arg))
 		return;
 	c->stats.sent++;
 	op = send_new(c, make_message(user, in), done, arg);

@@ -25,7 +25,7 @@ socketio {
   max_payload = 2000 max_packets = 16 max_attachments = 2 max_queue = 64K
   ping_interval = 1500ms ping_timeout = 500ms upgrade_timeout = 500ms connect_timeout = 700ms
 }
-chat { max_text = 100 rate = 1 burst = 3 }`,
+chat { max_text = 100 }`,
 });
 
 const conns = [];
@@ -504,9 +504,15 @@ test("chat.max_text: bytes, by both ways in", async () => {
   assert.deepEqual((await ack(2, "x".repeat(101))).error.errors, fault);
 });
 
-test("chat.rate and chat.burst", async () => {
-  const group = await makeConversation(server.base, ann.token, { type: "group", name: "r", members: [] });
-  const ws = await joined();
+test("chat.rate and chat.burst", async (t) => {
+  const other = await new Server({ workers: 1, conf: "chat { rate = 1 burst = 3 }" }).start();
+  t.after(() => other.remove());
+  const [owner, bob] = [await signup(other.base, "owner"), await signup(other.base, "bob")];
+  const group = await makeConversation(other.base, owner.token, { type: "group", name: "r", members: [bob.id] });
+  const ws = await Ws.open(open(other.port), WS);
+  await ws.openPacket();
+  ws.send(`40${JSON.stringify({ token: bob.token })}`);
+  assert.match(await ws.next(), /^40\{"sid"/);
   let last = 0;
   const acks = async (n) => {
     const first = last + 1;

@@ -162,8 +162,7 @@ b_about(struct bus *b, const char *conversation, const char (*ids)[ID_MAX], size
 	return 0;
 }
 
-static const struct bus_ops bus_ops = {
-    .name = "fake",
+static const struct bus_ops bus_ops = {.name = "fake",
     .submit = b_submit,
     .presence_set = b_nothing,
     .find = b_find,
@@ -201,7 +200,7 @@ send_text(char last_digit, const char *text)
 	    .reply_to = reply_to};
 
 	snprintf(id, sizeof(id), UUID "%c", last_digit);
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 }
 
 static void
@@ -376,11 +375,11 @@ bad_fields_are_named(void **state)
 	    .conversation = CNV, .client_msg_id = "x", .text = "hello", .text_len = 5};
 	const char *users[MESSAGE_MENTIONS_MAX + 1];
 
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 	assert_string_equal(last.pointer, "/client_msg_id");
 	m.client_msg_id = UUID "1";
 	m.conversation = "cnv_x";
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 	assert_string_equal(last.pointer, "/conversation_id");
 	send_text('1', "a text of 21 bytes...");
 	assert_string_equal(last.pointer, "/text");
@@ -389,19 +388,19 @@ bad_fields_are_named(void **state)
 	assert_string_equal(last.reason, "empty");
 	m.conversation = CNV;
 	m.reply_to = "msg_x";
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 	assert_string_equal(last.pointer, "/reply_to");
 	m.reply_to = NULL;
 	for (size_t i = 0; i <= MESSAGE_MENTIONS_MAX; i++)
 		users[i] = USR;
 	m.mentions = users;
 	m.mention_count = MESSAGE_MENTIONS_MAX + 1;
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 	assert_string_equal(last.pointer, "/mentions");
 	assert_string_equal(last.reason, "too_many");
 	users[1] = CNV;
 	m.mention_count = 2;
-	chat_send(chat, USR, NULL, &m, done, NULL);
+	chat_send(chat, USR, &m, done, NULL);
 	assert_string_equal(last.reason, "invalid");
 	assert_int_equal(answers, 7);
 	assert_int_equal(lookups, 0);
