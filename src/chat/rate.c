@@ -13,6 +13,8 @@
 #include "lib/buf.h"
 #include "lib/id.h"
 
+#define ROUNDING 1e-6 /* a token is one although its fractions do not add up exactly */
+
 struct bucket {
 	char user[ID_MAX];
 	double tokens;
@@ -76,16 +78,18 @@ int64_t
 rate_take(struct rates *r, const char *user, const struct rate_limit *l, int64_t now)
 {
 	struct bucket *b;
-	int64_t ms;
+	int64_t whole;
+	double ms;
 
 	forget_full(r, l, now);
 	b = use(r, user, l, now);
-	if (b->tokens >= 1.0) {
+	if (b->tokens >= 1.0 - ROUNDING) {
 		b->tokens -= 1.0;
 		return 0;
 	}
-	ms = (int64_t)((1.0 - b->tokens) * 1000.0 / (double)l->rate);
-	return ms + 1; /* the fraction of a millisecond, too */
+	ms = (1.0 - b->tokens) * 1000.0 / (double)l->rate;
+	whole = (int64_t)ms;
+	return ms - (double)whole > ROUNDING ? whole + 1 : whole; /* never too early */
 }
 
 void
