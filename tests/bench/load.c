@@ -35,6 +35,7 @@ static const struct scenario scenarios[] = {
     {"connects", scenario_connects, 5000, 0},
     {"idle", scenario_idle, 10000, 0},
     {"ledger", scenario_ledger, 100, 100},
+    {"fdatasync", scenario_fdatasync, 1, 0},
 };
 
 enum kind { COUNT, NUMBER, TEXT, FLAG, PID };
@@ -64,6 +65,7 @@ static const struct option_row rows[] = {
     {"--seconds", NUMBER, AT(seconds), 0.01, 86400, "measured time (3)"},
     {"--warmup", NUMBER, AT(warmup), 0, 3600, "seconds before it (0.5)"},
     {"--ping-window", NUMBER, AT(ping_window), 0, 3600, "idle: seconds to watch PINGs (0)"},
+    {"--careless", COUNT, AT(careless), 0, 100, "ledger: per cent of messages never repeated (10)"},
     {"--seed", COUNT, AT(seed), 0, 4294967295, "ledger: of its random numbers (1)"},
     {"--plan", TEXT, AT(plan), 0, 0, "ledger: a file with a line a client, user and conversations"},
     {"--out", TEXT, AT(out), 0, 0, "ledger: the file it writes"},
@@ -150,7 +152,8 @@ parse_options(struct options *o, int argc, char **argv)
 			usage();
 		set_option(o, row, row->kind == FLAG ? NULL : argv[++i]);
 	}
-	if (o->port == 0 || (o->n_pids == 0 && strcmp(o->scenario, "ledger") != 0))
+	if (o->port == 0 || (o->n_pids == 0 && strcmp(o->scenario, "ledger") != 0 &&
+				strcmp(o->scenario, "fdatasync") != 0))
 		usage();
 }
 
@@ -179,6 +182,7 @@ main(int argc, char **argv)
 	    .in_flight = 8,
 	    .repeat = 1,
 	    .seed = 1,
+	    .careless = 10,
 	    .seconds = 3,
 	    .warmup = 0.5};
 	const struct scenario *s = scenarios, *end = s + sizeof scenarios / sizeof scenarios[0];

@@ -29,6 +29,7 @@ struct options {
 	double seconds;     /* measured time */
 	double warmup;      /* before it */
 	double ping_window; /* idle: seconds in which the heartbeat is watched */
+	uint32_t careless;  /* ledger: per cent of messages that are sent once, whatever comes of it */
 	uint32_t seed;      /* ledger: of its random numbers */
 	const char *plan;   /* ledger: what clients there are, a file */
 	const char *out;    /* ledger: the file it writes */
@@ -83,5 +84,6 @@ int scenario_acks(const struct options *);
 int scenario_connects(const struct options *);
 int scenario_idle(const struct options *);
 int scenario_ledger(const struct options *);
+int scenario_fdatasync(const struct options *); /* load_sync.c */
 
 #endif

@@ -6,7 +6,8 @@
  * Messages are sent at scheduled times, each by a random client into one of its conversations,
  * with a client_msg_id of its own.  What got no answer before its connection went, none within
  * RETRY_NS, or one that says "later" is sent again with the same id, until it is acknowledged
- * or refused.  Connections that were lost are opened again.
+ * or refused.  Connections that were lost are opened again.  Of --careless in a hundred the
+ * client does not care: it sends once and forgets; they may be lost, but not half.
  *
  * --plan names a file with one line a client: its user's id, then its conversations' ids, all
  * separated by blanks; the clients' tokens are in the file of --auth.  --out gets lines of
@@ -14,6 +15,7 @@
  *	S op user conversation client_msg_id ms text	sent for the first time
  *	A op id seq duplicate ms			acknowledged; each answer has a line
  *	R op status code				refused for good
+ *	G op						forgotten, without an answer
  *	V conversation seq id				seen live by at least one client
  *	F text						what no client should ever see
  *
@@ -40,7 +42,7 @@
 struct op {
 	uint32_t client, room;
 	uint32_t number;
-	bool done;
+	bool done, careless;
 	uint64_t at;  /* of the last sending; 0: not yet */
 	uint64_t due; /* not to be sent before */
 	char uuid[UUID_SIZE];
@@ -70,11 +72,12 @@ struct ledger {
 	uint32_t n_rooms;
 	struct op *ops, pending;
 	uint32_t total, sent, under_way;
-	uint64_t acked, refused, resent, faults, reopened;
+	uint64_t acked, refused, resent, faults, reopened, forgotten;
 	struct seen *seen; /* open addressing, a power of two */
 	size_t seen_size, seen_count;
 	uint64_t state; /* of the random numbers */
 	uint64_t start, next_tick;
+	struct hist *waits; /* from a message's time to its first acknowledgement */
 	FILE *out;
 };
 
@@ -151,6 +154,13 @@ read_plan(struct ledger *l, const char *path)
 
 /* ---- sending ---- */
 
+/* When message number `n` is due. */
+static uint64_t
+op_time(const struct ledger *l, uint32_t n)
+{
+	return l->start + (uint64_t)((double)n * (double)SECOND / l->options->rate);
+}
+
 static void
 op_text(const struct op *op, char *text, size_t size)
 {
@@ -202,6 +212,7 @@ op_start(struct ledger *l)
 	m = &l->members[op->client];
 	op->room = m->rooms[random_next(l) % m->n_rooms];
 	make_uuid(l, op->uuid);
+	op->careless = random_next(l) % 100 < l->options->careless;
 	op->next = &l->pending;
 	op->prev = l->pending.prev;
 	op->prev->next = op->next->prev = op;
@@ -263,6 +274,8 @@ on_answer(struct ledger *l, uint32_t number, const char *text, size_t len)
 		find_field(text, len, "duplicate", dup, sizeof dup);
 		fprintf(l->out, "A\t%u\t%s\t%s\t%s\t%llu\n", number, id, seq, dup, wall_ms());
 		l->acked += !op->done;
+		if (!op->done)
+			hist_add(l->waits, load_now() - op_time(l, number));
 		op_end(l, op);
 		return;
 	}
@@ -394,6 +407,12 @@ tick(struct ledger *l, uint64_t now)
 		bool unanswered = op->at < m->joined_at || now - op->at >= RETRY_NS;
 
 		next = op->next;
+		if (op->careless && op->at != 0 && (!m->joined || op->due || unanswered)) {
+			fprintf(l->out, "G\t%u\n", op->number);
+			l->forgotten++;
+			op_end(l, op);
+			continue;
+		}
 		if (!m->joined || l->pool.conns[op->client].state != CONN_JOINED)
 			continue;
 		if (op->due ? now >= op->due : unanswered) {
@@ -406,14 +425,13 @@ tick(struct ledger *l, uint64_t now)
 static void
 run(struct ledger *l)
 {
-	double gap = (double)SECOND / l->options->rate;
 	uint64_t now = load_now(), end;
 
 	l->start = now;
 	end = now + (uint64_t)(l->options->seconds * (double)SECOND) + GRACE_NS;
 	while ((now = load_now()) < end && (l->sent < l->total || l->under_way > 0)) {
-		while (l->sent < l->total && l->under_way < PENDING_MAX &&
-		       now >= l->start + (uint64_t)(l->sent * gap))
+		while (
+		    l->sent < l->total && l->under_way < PENDING_MAX && now >= op_time(l, l->sent))
 			op_start(l);
 		if (now >= l->next_tick)
 			tick(l, now);
@@ -433,10 +451,14 @@ ledger_report(struct ledger *l)
 	if (fflush(l->out) != 0 || ferror(l->out))
 		load_die("cannot write the ledger");
 	printf("{\"scenario\":\"ledger\",\"sent\":%u,\"acknowledged\":%llu,\"refused\":%llu,"
-	       "\"unknown\":%u,\"resent\":%llu,\"reopened\":%llu,\"seen\":%zu,\"faults\":%llu}\n",
+	       "\"unknown\":%u,\"forgotten\":%llu,\"resent\":%llu,\"reopened\":%llu,\"seen\":%zu,"
+	       "\"faults\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f}\n",
 	    l->sent, (unsigned long long)l->acked, (unsigned long long)l->refused, l->under_way,
-	    (unsigned long long)l->resent, (unsigned long long)l->reopened, l->seen_count,
-	    (unsigned long long)l->faults);
+	    (unsigned long long)l->forgotten, (unsigned long long)l->resent,
+	    (unsigned long long)l->reopened, l->seen_count, (unsigned long long)l->faults,
+	    (double)hist_quantile(l->waits, 0.5) / 1000,
+	    (double)hist_quantile(l->waits, 0.99) / 1000,
+	    (double)hist_quantile(l->waits, 0.999) / 1000);
 }
 
 int
@@ -453,6 +475,7 @@ scenario_ledger(const struct options *o)
 	if (l.members == NULL || l.ops == NULL || l.out == NULL)
 		load_die("no memory, or cannot write %s", o->out);
 	l.pending.next = l.pending.prev = &l.pending;
+	l.waits = hist_new();
 	seen_grow(&l);
 	read_plan(&l, o->plan);
 	pool_init(&l.pool, o, o->n);
@@ -462,6 +485,7 @@ scenario_ledger(const struct options *o)
 	ledger_report(&l);
 	fclose(l.out);
 	pool_fini(&l.pool);
+	hist_free(&l.waits);
 	free(l.seen);
 	free(l.rooms);
 	free(l.ops);
