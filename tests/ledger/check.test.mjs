@@ -21,9 +21,60 @@ function world() {
   };
 }
 
+/** The same with an edit, a deletion and two reactions, one taken back. */
+function changedWorld() {
+  const w = world();
+  const change = (n, type, message, more) => ({
+    id: `msg_${n}`, type, conversation_id: C, seq: 100 + n, data: { sender_id: "usr_a", client_msg_id: `c${n}`, message_id: message, ...more },
+  });
+  const events = [
+    change(5, "message.updated", "msg_1", { text: "new 1" }), change(6, "message.deleted", "msg_2"),
+    change(7, "reaction.added", "msg_3", { emoji: "a" }), change(8, "reaction.added", "msg_3", { emoji: "b" }), change(9, "reaction.removed", "msg_3", { emoji: "a" }),
+  ];
+  const numbers = { "message.updated": 4, "message.deleted": 5, "reaction.added": 6, "reaction.removed": 7 };
+  const before = w.history.get(C);
+  w.streams = [{ name: "one", conversation: C, events: [...before, ...events] }];
+  w.history.set(C, [...before.map((ev) => ({ ...ev, data: { ...ev.data } })), ...events]);
+  const shownAs = (i, data) => Object.assign(w.history.get(C)[i].data, data);
+  shownAs(0, { text: "new 1", edited_at: "x" });
+  shownAs(1, { text: "", deleted_at: "x" });
+  shownAs(2, { reactions: [{ emoji: "b", user_ids: ["usr_a"] }] });
+  for (const ev of events) {
+    w.ledger.push({ conversation: C, user: "usr_a", type: ev.type, client_msg_id: ev.data.client_msg_id, message: ev.data.message_id, emoji: ev.data.emoji, text: ev.data.text, ack: { id: ev.id, seq: ev.seq } });
+    w.archive.push({ id: ev.id, conversation: C, seq: ev.seq, sender: "usr_a", client_id: ev.data.client_msg_id, type: numbers[ev.type], data: JSON.stringify(ev.data) });
+    w.seen.push([ev.id, C, ev.seq]);
+  }
+  w.archive[1].data = "{\"text\":\"\"}";
+  w.state = { edits: new Map([["msg_1", 105]]), deletions: new Set(["msg_2"]), reactions: new Map([["msg_3", new Set(["b usr_a"])]]) };
+  return w;
+}
+
 const kinds = (w) => [...new Set(check(w).map((f) => f.kind))];
 
 test("a world that is right has no fault", () => assert.deepEqual(check(world()), []));
+
+test("a world with changes that is right has no fault", () => assert.deepEqual(check(changedWorld()), []));
+
+const changeFaults = {
+  "an acknowledged edit is lost": ["lost", (w) => { w.history.get(C).splice(4, 1); w.archive.splice(4, 1); }],
+  "an edit that history does not show": ["state", (w) => { w.history.get(C)[0].data.text = "text 1"; }],
+  "an edit that the store does not have": ["state", (w) => w.state.edits.clear()],
+  "a deleted message that history shows": ["state", (w) => { delete w.history.get(C)[1].data.deleted_at; }],
+  "a deleted message whose text the store keeps": ["state", (w) => { w.archive[1].data = JSON.stringify({ text: "text 2" }); }],
+  "a reaction that history does not show": ["state", (w) => { delete w.history.get(C)[2].data.reactions; }],
+  "a reaction that was taken back and is in the store": ["state", (w) => w.state.reactions.get("msg_3").add("a usr_a")],
+  "a client that was shown another text": ["state", (w) => { w.streams[0].events[4] = { ...w.streams[0].events[4], data: { ...w.streams[0].events[4].data, text: "x" } }; }],
+  "a change of another message": ["changed", (w) => { w.ledger[4].message = "msg_2"; }],
+  "a change that was refused and is there": ["refused", (w) => { Object.assign(w.ledger[5], { ack: undefined, refused: { code: "forbidden" }, tries: 1 }); }],
+};
+
+for (const [name, [kind, break_]] of Object.entries(changeFaults)) {
+  test(`found: ${name}`, () => {
+    const w = changedWorld();
+    break_(w);
+    assert.ok(kinds(w).includes(kind), `found ${kinds(w)}, wanted ${kind}`);
+  });
+}
 
 const faults = {
   "an acknowledged message is not in history": ["lost", (w) => w.history.get(C).splice(1, 1)],
@@ -32,7 +83,7 @@ const faults = {
   "an event is in the archive twice": ["doubled", (w) => w.archive.push({ ...w.archive[0] })],
   "history is out of order": ["order", (w) => w.history.get(C).reverse()],
   "a message that nobody sent": ["foreign", (w) => w.history.get(C).push(event(5))],
-  "another text": ["changed", (w) => { w.ledger[0].text = "x"; }],
+  "another text": ["state", (w) => { w.ledger[0].text = "x"; }],
   "another number than acknowledged": ["moved", (w) => { w.ledger[0].ack.seq = 7; }],
   "a stream with a hole": ["stream", (w) => w.streams[0].events.splice(1, 1)],
   "a stream that ends early": ["stream", (w) => w.streams[1].events.pop()],

@@ -11,12 +11,28 @@ import { check } from "./check.mjs";
 import { runLoad } from "./load.mjs";
 import { nemesis, random } from "./nemesis.mjs";
 
-export function readArchive(stateDir) {
-  const r = spawnSync("sqlite3", ["-json", "-readonly", path.join(stateDir, "palaver.db"),
-    "SELECT id, conversation, seq, sender, client_id, type, data FROM events ORDER BY conversation, seq"],
-  { encoding: "utf8", maxBuffer: 1 << 30 });
+function query(stateDir, sql) {
+  const r = spawnSync("sqlite3", ["-json", "-readonly", "-cmd", ".timeout 5000", path.join(stateDir, "palaver.db"), sql], { encoding: "utf8", maxBuffer: 1 << 30 });
   if (r.status !== 0) throw new Error(`sqlite3: ${r.stderr || r.error}`);
   return r.stdout.trim() ? JSON.parse(r.stdout) : [];
+}
+
+export function readArchive(stateDir) {
+  return query(stateDir, "SELECT id, conversation, seq, sender, client_id, type, data FROM events ORDER BY conversation, seq");
+}
+
+/** What the store says has become of messages: {edits: Map id -> seq, deletions: Set, reactions: Map id -> Set}. */
+export function readState(stateDir) {
+  const reactions = new Map();
+  for (const r of query(stateDir, "SELECT message, user, emoji FROM reactions WHERE present")) {
+    if (!reactions.has(r.message)) reactions.set(r.message, new Set());
+    reactions.get(r.message).add(`${r.emoji} ${r.user}`);
+  }
+  return {
+    edits: new Map(query(stateDir, "SELECT message, seq FROM edits").map((r) => [r.message, r.seq])),
+    deletions: new Set(query(stateDir, "SELECT message FROM deletions").map((r) => r.message)),
+    reactions,
+  };
 }
 
 function countArchive(stateDir) {
@@ -41,26 +57,68 @@ function watchOutages(device, outages) {
   device.socket.on("disconnect", () => {
     since = Date.now();
   });
+  device.connectedAt = Date.now();
   device.socket.on("connect", () => {
+    device.connectedAt = Date.now();
     if (since) outages.push(Date.now() - since);
     since = 0;
   });
 }
 
-async function sender(device, mine, rnd, gap, end, ledger) {
+/** With `quiet`, nobody sends in the last 4 of each 10 s. */
+const isQuiet = (quiet, end) => quiet && (end - Date.now()) % 10000 < 4000;
+
+/** A random change of a random message: own ones are edited and deleted, any is reacted to. */
+function change(device, conversation, rnd, n, until) {
+  const recent = device.streams.get(conversation).slice(-200);
+  const all = recent.filter((ev) => ev.type === "message.created");
+  const own = all.filter((ev) => ev.data.sender_id === device.user.id);
+  const dice = rnd(), pick = rnd(), emoji = ["+1", "heart", "tea"][Math.floor(rnd() * 3)];
+  const list = dice < 0.55 ? own : all;
+  if (!list.length) return null;
+  const { id } = list[Math.floor(pick * list.length)];
+  if (dice < 0.4) return device.change("message.edit", "message.updated", conversation, id, { text: `${device.user.username} says rather ${n}` }, until);
+  if (dice < 0.55) return device.change("message.delete", "message.deleted", conversation, id, {}, until);
+  if (dice < 0.85) return device.change("reaction.add", "reaction.added", conversation, id, { emoji }, until);
+  const mine = recent.filter((ev) => ev.type === "reaction.added" && ev.data.sender_id === device.user.id).at(-1)?.data;
+  return device.change("reaction.remove", "reaction.removed", conversation, mine?.message_id ?? id, { emoji: mine?.emoji ?? emoji }, until);
+}
+
+async function sender(device, mine, rnd, gap, end, ledger, quiet) {
   const under = [];
   let n = 0;
   while (Date.now() < end) {
     await sleep(gap * (0.5 + rnd()));
+    if (isQuiet(quiet, end)) continue;
     if (under.length > 50) await Promise.race(under);
     const conversation = mine[Math.floor(rnd() * mine.length)];
-    const p = device.send(conversation, `${device.user.username} says ${n++}`, end + 150000).then((e) => {
+    const changed = rnd() < 0.3 ? change(device, conversation, rnd, n++, end + 150000) : null;
+    const p = (changed ?? device.send(conversation, `${device.user.username} says ${n++}`, end + 150000)).then((e) => {
       ledger.push(e);
       under.splice(under.indexOf(p), 1);
     });
     under.push(p);
   }
   await Promise.all(under);
+}
+
+/**
+ * At the end of each quiet time who has been connected for 2.5 s and has synced must have
+ * everything that was acknowledged before: without a next message, only the server can notice
+ * that one was missed.
+ */
+async function watchQuiet(devices, ledger, end, faults) {
+  while (Date.now() < end - 4000) {
+    await sleep((end - Date.now()) % 10000 || 10000);
+    const heads = new Map();
+    for (const e of ledger) if (e.ack && e.ack.at < Date.now() - 2500) heads.set(e.conversation, Math.max(e.ack.seq, heads.get(e.conversation) ?? 0));
+    for (const d of devices) {
+      if (!d.socket.connected || !d.synced || d.syncing || Date.now() - d.connectedAt < 2500) continue;
+      for (const [id, seq] of d.last) {
+        if (seq < (heads.get(id) ?? 0)) faults.push({ kind: "stale", text: `${d.user.username} has ${seq} of ${id}, acknowledged long ago is ${heads.get(id)}` });
+      }
+    }
+  }
 }
 
 /** Users and conversations: everybody is in up to three. */
@@ -98,8 +156,11 @@ function summary(ledger, kills, outages, devices, load) {
   return {
     sent: ledger.length,
     acknowledged: acked.length,
-    unknown: ledger.filter((e) => !e.ack && !e.refused).length,
-    refused: ledger.filter((e) => e.refused).length,
+    unknown: ledger.filter((e) => !e.ack && !e.refused && !e.forgotten && !e.nothing).length,
+    forgotten: ledger.filter((e) => !e.ack && e.forgotten).length,
+    changes: count(acked.filter((e) => e.type), (e) => e.type),
+    // Somebody else's deletion may come first: then a change is refused, and rightly.
+    refused: ledger.filter((e) => e.refused && !(e.type && e.refused.code === "message_deleted")).length,
     refusals: count(ledger.filter((e) => e.refused), (e) => e.refused.code),
     retried: ledger.filter((e) => e.tries > 1).length + (load?.summary.resent ?? 0),
     answered_as_duplicate: acked.filter((e) => e.ack.duplicate).length,
@@ -115,13 +176,14 @@ function summary(ledger, kills, outages, devices, load) {
 
 /**
  * clients, rate: of socket.io-client, messages a second of all together; load: {clients, rate}
- * of the load tool; every: ms between kills on average.  Resolves to {report, faults}.
+ * of the load tool; every: ms between kills on average, of roles, the master once if `master`;
+ * quiet: see watchQuiet().  Resolves to {report, faults}.
  */
-export async function runLedger({ clients = 100, conversations = 20, rate = 200, seconds = 120, every = 2000, seed = 1, workers = 4, kill = true, load = null }) {
+export async function runLedger({ clients = 100, conversations = 20, rate = 200, seconds = 120, every = 2000, seed = 1, workers = 4, kill = true, load = null, quiet = false, roles, master = true }) {
   const rnd = random(seed);
   const server = new Server({ workers, conf: "chat { rate = 1000 burst = 1000 }\naccounts { access_ttl = \"24h\" }" });
   const report = { seed, clients, conversations, rate, seconds, every_ms: every, ...(load && { load }) };
-  const devices = [], ledger = [], outages = [];
+  const devices = [], ledger = [], outages = [], stale = [];
   try {
     await server.start();
     const { users, convs } = await makeWorld(server, clients + (load?.clients ?? 0), conversations);
@@ -131,9 +193,10 @@ export async function runLedger({ clients = 100, conversations = 20, rate = 200,
     for (const d of devices) watchOutages(d, outages);
     const end = Date.now() + seconds * 1000;
     const [kills, loaded] = await Promise.all([
-      kill ? nemesis(server, rnd, { seconds, every }) : [],
-      load ? runLoad(server, users.slice(clients), { rate: load.rate, seconds, seed }) : null,
-      ...devices.map((d) => sender(d, d.user.conversations, rnd, (1000 * clients) / rate, end, ledger)),
+      kill ? nemesis(server, rnd, { seconds, every, roles, master }) : [],
+      load ? runLoad(server, users.slice(clients), { ...load, seconds, seed }) : null,
+      ...devices.map((d) => sender(d, d.user.conversations, rnd, (1000 * clients) / rate, end, ledger, quiet)),
+      quiet ? watchQuiet(devices, ledger, end, stale) : null,
     ]);
     if (loaded) ledger.push(...loaded.ledger);
 
@@ -142,10 +205,11 @@ export async function runLedger({ clients = 100, conversations = 20, rate = 200,
       ledger,
       history: all,
       archive: readArchive(server.stateDir),
+      state: readState(server.stateDir),
       streams: devices.flatMap((d) => [...d.streams].map(([conversation, events]) => ({ name: d.user.username, conversation, events }))),
       seen: [...devices.flatMap((d) => d.seen), ...(loaded?.seen ?? [])],
     });
-    faults.push(...(loaded?.faults ?? []));
+    faults.push(...stale, ...(loaded?.faults ?? []));
     Object.assign(report, summary(ledger, kills, outages, devices, loaded), {
       faults: count(faults, (f) => f.kind),
       first_faults: faults.slice(0, 20).map((f) => `${f.kind}: ${f.text}`),

@@ -8,15 +8,16 @@ import path from "node:path";
 import { build } from "../system/lib/server.mjs";
 
 /**
- * users: [{id, token, conversations: [id]}]; rate: messages a second of all together.
+ * users: [{id, token, conversations: [id]}]; rate: messages a second of all together; careless: per
+ * cent of messages that are sent once and not again.
  * Resolves to {summary, ledger, seen, faults}, of which the last three are as check.mjs wants them.
  */
-export async function runLoad(server, users, { rate, seconds, seed }) {
+export async function runLoad(server, users, { rate, seconds, seed, careless = 10 }) {
   const file = (name) => path.join(server.dir, name);
   fs.writeFileSync(file("load.tokens"), users.map((u) => `${u.token}\n`).join(""));
   fs.writeFileSync(file("load.plan"), users.map((u) => `${u.id} ${u.conversations.join(" ")}\n`).join(""));
   const child = spawn(path.join(build, "tests/bench/load"), ["ledger", "--port", String(server.port),
-    "--connections", String(users.length), "--rate", String(rate), "--seconds", String(seconds), "--seed", String(seed),
+    "--connections", String(users.length), "--rate", String(rate), "--seconds", String(seconds), "--seed", String(seed), "--careless", String(careless),
     "--auth", file("load.tokens"), "--plan", file("load.plan"), "--out", file("load.ledger")], { stdio: ["ignore", "pipe", "pipe"] });
   let out = "", errors = "";
   child.stdout.on("data", (d) => (out += d));
@@ -38,6 +39,8 @@ export function readLedger(text) {
       ledger[f[0]].ack ??= ack;
     } else if (kind === "R") {
       ledger[f[0]].refused = { status: Number(f[1]), code: f[2] };
+    } else if (kind === "G") {
+      ledger[f[0]].forgotten = true;
     } else if (kind === "V") {
       seen.push([f[2], f[0], Number(f[1])]);
     } else if (kind === "F") {

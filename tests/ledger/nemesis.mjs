@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// The nemesis: kill -9 of random processes at random moments, and how long each recovery took.
+// The nemesis: kill -9 of random processes at random moments, some while the hub stands still, and
+// how long each recovery took.
 import { sleep, until } from "../system/lib/server.mjs";
 
 /** mulberry32: the same seed gives the same choices. */
@@ -30,17 +31,40 @@ async function killMaster(server, kills) {
   kills.push({ role: "master", at: from, recovery: Date.now() - from });
 }
 
+/**
+ * The hub stands still for a moment: what workers have asked of it meanwhile is done although the
+ * one that dies never hears of it.
+ */
+async function freezeHub(server, rnd) {
+  const [hub] = server.processes("hub");
+  if (!hub) return () => {};
+  const signal = (name) => {
+    try {
+      process.kill(hub.pid, name);
+    } catch {
+      // it is gone
+    }
+  };
+  signal("SIGSTOP");
+  await sleep(50 + 250 * rnd());
+  return () => signal("SIGCONT");
+}
+
 /** One child of the server, if there is one of the role that is alive. */
-function killOne(server, rnd, role, kills, under) {
+async function killOne(server, rnd, role, kills, under) {
   const all = server.processes(role);
+  const which = rnd(), frozen = rnd() < 0.3;
   if (!all.length) return; // waits for its restart
-  const victim = all[Math.floor(rnd() * all.length)];
+  const victim = all[Math.floor(which * all.length)];
+  const thaw = role === "worker" && frozen ? await freezeHub(server, rnd) : () => {};
   const kill = { role, slot: victim.slot, at: Date.now() };
   const log = server.log;
   try {
     process.kill(victim.pid, "SIGKILL");
   } catch {
     return; // it was gone already
+  } finally {
+    thaw();
   }
   kills.push(kill);
   under.push(recovery(server, { role, slot: victim.slot, log, from: kill.at }).then((ms) => {
@@ -65,7 +89,7 @@ export async function nemesis(server, rnd, { seconds, every, roles = ["worker", 
       masterAt = Infinity;
       await killMaster(server, kills);
     } else {
-      killOne(server, rnd, role, kills, under);
+      await killOne(server, rnd, role, kills, under);
     }
   }
   await Promise.all(under);

@@ -61,7 +61,7 @@ function totals(reports) {
   const total = (field) => sum(good, (r) => r[field]);
   return {
     seeds_run: good.length, seeds_failed: reports.length - good.length,
-    sent: total("sent"), acknowledged: total("acknowledged"), unknown: total("unknown"), refused: total("refused"),
+    sent: total("sent"), acknowledged: total("acknowledged"), unknown: total("unknown"), forgotten: total("forgotten"), refused: total("refused"),
     retried: total("retried"), answered_as_duplicate: total("answered_as_duplicate"), history: total("history"),
     kills_total: sum(Object.values(kills), (n) => n), kills, faults_total: sum(Object.values(faults), (n) => n), faults,
     reconnects: total("reconnects"), syncs: total("syncs"), holes_noticed: total("holes_noticed"),

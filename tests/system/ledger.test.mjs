@@ -19,6 +19,7 @@ test(`ledger: ${seconds} s under kill -9, seed ${seed}`, { timeout: (seconds + 4
   assert.ok(report.acknowledged >= 200 * seconds * 0.8, "the fleet sent too little for the run to mean something");
   assert.ok(Object.keys(report.kills).length >= 3, "too few kinds of processes were killed");
   assert.ok(report.kills.master === 1, "the master was not killed");
+  assert.ok(Object.keys(report.changes).length === 4, "edits, deletions, reactions and their removal");
   assert.deepEqual(faults.slice(0, 5), []);
   assert.equal(report.refused, 0);
   assert.equal(report.unknown, 0, "each send was answered in the end");

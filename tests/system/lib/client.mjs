@@ -52,6 +52,10 @@ export async function history(base, token, id) {
   }
 }
 
+/** The events that have a number in their conversation. */
+const NUMBERED = ["message.created", "message.updated", "message.deleted", "reaction.added", "reaction.removed",
+  "conversation.created", "conversation.updated", "member.joined", "member.left", "member.updated"];
+
 /**
  * One device.  Keeps for each conversation the stream it has taken, by the client rule: an
  * event with the next number is taken, an older one ignored, and a hole means sync.
@@ -78,7 +82,7 @@ export class Device {
       this.synced = false;
       this.disconnects.push({ reason, at: Date.now() });
     });
-    for (const type of ["message.created", "conversation.created", "member.joined"]) this.socket.on(type, (ev) => this.event(ev));
+    for (const type of NUMBERED) this.socket.on(type, (ev) => this.event(ev));
     this.socket.on("sync.required", () => this.sync());
   }
 
@@ -135,22 +139,31 @@ export class Device {
   }
 
   /** Sends until it is acknowledged or `until`; resolves to the ledger entry. */
-  async send(conversation, text, until) {
-    const entry = { user: this.user.id, conversation, client_msg_id: randomUUID(), text, sent: Date.now(), tries: 0 };
-    while (!entry.ack && !entry.refused) {
+  send(conversation, text, until) {
+    return this.request("message.send", { conversation, text }, { conversation_id: conversation, text }, until);
+  }
+
+  /**
+   * The same for a change of a message: name is message.edit, message.delete, reaction.add or
+   * reaction.remove, type that of the event it makes.  entry.nothing: there was nothing to do.
+   */
+  change(name, type, conversation, message, more, until) {
+    return this.request(name, { conversation, type, message, ...more }, { message_id: message, ...more }, until);
+  }
+
+  async request(name, what, body, until) {
+    const entry = { user: this.user.id, client_msg_id: randomUUID(), ...what, sent: Date.now(), tries: 0 };
+    while (!entry.ack && !entry.refused && !entry.nothing) {
       entry.tries++;
       try {
-        const r = await this.socket.timeout(8000).emitWithAck("message.send", {
-          conversation_id: conversation,
-          client_msg_id: entry.client_msg_id,
-          text,
-        });
-        if (r.data) entry.ack = { ...r.data, at: Date.now() };
+        const r = await this.socket.timeout(8000).emitWithAck(name, { ...body, client_msg_id: entry.client_msg_id });
+        if (r.data && !r.data.id) entry.nothing = true;
+        else if (r.data) entry.ack = { ...r.data, at: Date.now() };
         else if (r.error.status !== 503 && r.error.status !== 429) entry.refused = r.error;
       } catch {
         // no answer in time, or the connection went: unknown, so send it again
       }
-      if (entry.ack || entry.refused || Date.now() > until) break;
+      if (entry.ack || entry.refused || entry.nothing || Date.now() > until) break;
       await new Promise((f) => setTimeout(f, 100));
     }
     return entry;
