@@ -56,6 +56,7 @@ static const struct route {
     {HTTP_GET, "/v1/conversations/{id}/messages", api_get_messages, NEEDS_LOGIN},
     {HTTP_POST, "/v1/conversations/{id}/messages", api_post_messages, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/presence", api_get_presence, NEEDS_LOGIN},
+    {HTTP_PUT, "/v1/conversations/{id}/read", api_put_read, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/messages/{id}", api_get_message, NEEDS_LOGIN},
     {HTTP_PATCH, "/v1/messages/{id}", api_patch_message, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_DELETE, "/v1/messages/{id}", api_delete_message, NEEDS_LOGIN | MAY_HAVE_BODY},

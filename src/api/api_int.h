@@ -104,6 +104,7 @@ void api_get_messages(struct api_call *call);
 void api_post_messages(struct api_call *call);
 void api_post_sync(struct api_call *call);
 void api_get_message(struct api_call *call);
+void api_put_read(struct api_call *call);
 void api_patch_message(struct api_call *call);
 void api_delete_message(struct api_call *call);
 void api_put_reaction(struct api_call *call);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * messages: /v1/conversations/{id}/messages, /v1/messages/{id} and /v1/sync.  Worker, loop thread.
+ * messages: /v1/conversations/{id}/messages, /v1/conversations/{id}/read,
+ * /v1/messages/{id} and /v1/sync.  Worker, loop thread.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,22 @@ void
 api_delete_reaction(struct api_call *call)
 {
 	change(call, EVENT_REACTION_REMOVED, call->params[1]);
+}
+
+void
+api_put_read(struct api_call *call)
+{
+	const char *pointer, *reason;
+	int64_t seq;
+	const struct field fields[] = {{"seq", FIELD_INT, true, &seq}};
+
+	if (fields_read(call->body, fields, 1, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else if (seq < 0)
+		api_fail(call, ERR_INVALID_FIELD, "/seq", "not_a_seq");
+	else
+		chat_read_set(call->api->chat, call->who.user, NULL, call->params[0], (uint64_t)seq,
+		    api_done, call);
 }
 
 /* ---- sync ---- */

@@ -169,6 +169,7 @@ static const struct socket_event {
     {"message.delete", socket_message_delete},
     {"reaction.add", socket_reaction_add},
     {"reaction.remove", socket_reaction_remove},
+    {"read.set", socket_read_set},
     {"sync", sync},
     {"typing.set", typing_set},
     {"presence.set", presence_set},

@@ -34,5 +34,6 @@ void socket_message_edit(struct socket_call *call, struct json_object *body);
 void socket_message_delete(struct socket_call *call, struct json_object *body);
 void socket_reaction_add(struct socket_call *call, struct json_object *body);
 void socket_reaction_remove(struct socket_call *call, struct json_object *body);
+void socket_read_set(struct socket_call *call, struct json_object *body);
 
 #endif

@@ -103,3 +103,22 @@ socket_reaction_remove(struct socket_call *call, struct json_object *body)
 {
 	reaction(call, body, EVENT_REACTION_REMOVED);
 }
+
+void
+socket_read_set(struct socket_call *call, struct json_object *body)
+{
+	const char *conversation;
+	int64_t seq;
+	const struct field fields[] = {
+	    {"conversation_id", FIELD_STR, true, &conversation},
+	    {"seq", FIELD_INT, true, &seq},
+	};
+
+	if (!socket_fields(call, body, fields, 2))
+		return;
+	if (seq < 0)
+		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, "/seq", "not_a_seq");
+	else
+		chat_read_set(chat_of(call), user_of(call), call->socket->client, conversation,
+		    (uint64_t)seq, socket_done, call);
+}

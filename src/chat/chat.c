@@ -18,6 +18,8 @@ on_event(void *arg, struct event *ev)
 
 static const cast_fn cast_fns[CAST_KINDS] = {
     [CAST_TYPING] = typing_cast,
+    [CAST_READ] = reads_cast,
+    [CAST_MUTE] = reads_mute_cast,
 };
 
 static void
@@ -134,6 +136,7 @@ chat_new(const struct chat_opts *opts, struct store *store, struct journal_write
 	c->passwords = password_pool_new(opts->hash_queue);
 	c->teller = presence_new(c);
 	c->typing = typing_new(c);
+	c->reads = reads_new(c);
 	return c;
 }
 
@@ -171,6 +174,7 @@ chat_free(struct chat **cp)
 	revocation_free_all(c);
 	typing_free(&c->typing);
 	rates_fini(&c->rates);
+	reads_free(&c->reads);
 	free(c->key);
 	free(c);
 }

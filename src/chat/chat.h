@@ -60,7 +60,7 @@ extern const struct bus_handler chat_bus_handler; /* its arg is the chat */
 void chat_reconfigure(struct chat *c, const struct chat_opts *opts);
 /* Sends what a dead worker left in the spool through the pipeline again. */
 void chat_replay(struct chat *c);
-size_t chat_in_flight(const struct chat *c); /* sends whose intake is not done */
+size_t chat_in_flight(const struct chat *c); /* sends and read positions that are not done */
 void chat_free(struct chat **c);
 
 struct chat_stats {
@@ -297,6 +297,17 @@ void chat_message_get(struct chat *c, const char *user, const char *message, cha
     void *arg);
 /* For the administrator: what is known of it and where it is. */
 void chat_message_show(struct chat *c, const char *message, chat_done done, void *arg);
+
+/*
+ * Has read up to seq: moves forward only, and not beyond the newest event.  The answer is
+ * {"conversation_id","seq"}: where the position is now.  The user's devices and, but in
+ * channels, the other members hear read.updated.
+ */
+void chat_read_set(struct chat *c, const char *user, struct client *client,
+    const char *conversation, uint64_t seq, chat_done done, void *arg);
+/* Of this user alone, whose devices hear mute.updated. */
+void chat_mute(struct chat *c, const char *user, const char *conversation, bool mute,
+    chat_done done, void *arg);
 
 struct chat_page {
 	const char *conversation;

@@ -62,6 +62,7 @@ struct client {
 struct send_op;
 struct teller;
 struct typing_state;
+struct reads;
 
 struct chat {
 	struct chat_opts opts;
@@ -75,6 +76,7 @@ struct chat {
 	struct rates rates;
 	struct teller *teller;
 	struct typing_state *typing;
+	struct reads *reads;
 	uint64_t send_mark;
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
@@ -103,7 +105,7 @@ typedef void (*announced_fn)(struct chat *c, struct unpack *u);
  * What is cast in a conversation (bus_cast) has the same form, with kinds of its own.
  * sender: the user who caused it.
  */
-enum cast_kind { CAST_TYPING = 1, CAST_KINDS /* keep this the last */ };
+enum cast_kind { CAST_TYPING = 1, CAST_READ, CAST_MUTE, CAST_KINDS /* keep this the last */ };
 typedef void (*cast_fn)(struct chat *c, const char *conversation, const char *sender,
     struct unpack *u);
 
@@ -173,6 +175,14 @@ void typing_free(struct typing_state **s);
 void typing_client_gone(struct client *cl);
 void typing_client_moves(struct client *cl); /* to another worker; it is closed next */
 void typing_cast(struct chat *c, const char *conversation, const char *sender, struct unpack *u);
+
+/* reads.c */
+struct reads *reads_new(struct chat *c);
+size_t reads_waiting(const struct reads *r); /* positions that the store has not yet */
+void reads_free(struct reads **r);
+void reads_cast(struct chat *c, const char *conversation, const char *sender, struct unpack *u);
+void reads_mute_cast(struct chat *c, const char *conversation, const char *sender,
+    struct unpack *u);
 
 /* send.c */
 /* Takes an event of the server's own making through the pipeline; done may be NULL. */

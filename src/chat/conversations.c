@@ -319,7 +319,7 @@ listed(struct store_req *req)
 	for (size_t i = 0; i < req->conversation_count; i++) {
 		if (i)
 			buf_putc(&op->json, ',');
-		conversation_json(&op->json, req->conversations[i]);
+		conversation_member_json(&op->json, req->conversations[i], &req->memberships[i]);
 	}
 	answer_list(op, req);
 	store_req_free(&req);

@@ -540,7 +540,7 @@ chat_replay(struct chat *c)
 size_t
 chat_in_flight(const struct chat *c)
 {
-	return c->send_count;
+	return c->send_count + reads_waiting(c->reads);
 }
 
 /* Their intakes stay in the spool; the successor of this worker replays them. */

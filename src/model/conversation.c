@@ -131,3 +131,15 @@ conversation_summary_json(struct buf *b, const struct conversation *c)
 	buf_printf(
 	    b, ",\"member_count\":%zu}", c->member_count ? c->member_count : c->member_total);
 }
+
+void
+conversation_member_json(struct buf *b, const struct conversation *c, const struct membership *m)
+{
+	conversation_json(b, c);
+	b->len--; /* the closing brace */
+	buf_printf(b,
+	    ",\"role\":\"%s\",\"muted\":%s,\"read_seq\":%llu,\"last_seq\":%llu,"
+	    "\"unread_count\":%u,\"mention_count\":%u}",
+	    member_role_name(m->role), m->muted ? "true" : "false", (unsigned long long)m->read,
+	    (unsigned long long)m->last, m->unread, m->mentions);
+}

@@ -276,6 +276,17 @@ test("one message: edits, reactions, deletion", async () => {
   ok(await bob.ask("GET", at));
 });
 
+test("read positions", async () => {
+  const { ann, bob, stranger } = people, at = `/v1/conversations/${people.group}/read`;
+  const [newest] = ok(await ann.ask("GET", `/v1/conversations/${people.group}/messages?limit=1`)).items;
+  assert.deepEqual(ok(await ann.ask("PUT", at, { seq: newest.seq })), { conversation_id: people.group, seq: newest.seq });
+  await heard(bob, "read.updated", (e) => e.user_id === ann.id && e.seq === newest.seq);
+  refused(await ann.ask("PUT", at, {}), 422, "invalid_field");
+  refused(await stranger.ask("PUT", at, { seq: 1 }), 404, "not_found");
+  assert.equal((await bob.socket.say("read.set", { conversation_id: people.group, seq: newest.seq })).data.seq, newest.seq);
+  no(await bob.socket.say("read.set", { conversation_id: people.group }), "invalid_field");
+});
+
 test("socket: one message", async () => {
   const { ann } = people;
   const { data } = await ann.socket.say("message.send", { conversation_id: people.group, client_msg_id: randomUUID(), text: "Live" });
