@@ -46,13 +46,36 @@ target(const struct api_call *call)
 	return strcmp(call->params[1], "me") == 0 ? call->who.user : call->params[1];
 }
 
+/* {muted}: everybody's own, and of no other member. */
+static void
+mute(struct api_call *call)
+{
+	const char *pointer, *reason, *role = NULL;
+	bool muted = false;
+	const struct field fields[] = {
+	    {"muted", FIELD_BOOL, true, &muted},
+	    {"role", FIELD_STR, false, &role},
+	};
+
+	if (fields_read(call->body, fields, 2, &pointer, &reason))
+		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	else if (role)
+		api_fail(call, ERR_INVALID_FIELD, "/role", "exclusive");
+	else if (strcmp(target(call), call->who.user) != 0)
+		api_fail(call, ERR_FORBIDDEN, NULL, NULL);
+	else
+		chat_mute(call->api->chat, call->who.user, call->params[0], muted, api_done, call);
+}
+
 void
 api_patch_member(struct api_call *call)
 {
 	const char *pointer, *reason, *role;
 	const struct field fields[] = {{"role", FIELD_STR, true, &role}};
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason))
+	if (json_object_object_get_ex(call->body, "muted", NULL))
+		mute(call);
+	else if (fields_read(call->body, fields, 1, &pointer, &reason))
 		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
 	else
 		chat_member_set_role(call->api->chat, call->who.user, call->params[0], target(call),

@@ -77,3 +77,62 @@ test("what is unread is counted, and what mentions me", { timeout: 120000 }, asy
   await server.stop();
   assert.equal(stored(server, `SELECT read = (SELECT max(seq) FROM events WHERE conversation = '${group}') FROM members WHERE user = '${ann.id}'`), "1");
 });
+
+test("muting is the user's own, and told to the user's own devices", { timeout: 120000 }, async (t) => {
+  const { users: { ann, bob, dan }, peer, call, group } = await world(t);
+  const [phone, laptop, b] = [await peer(ann), await peer(ann), await peer(bob)];
+  const at = `/conversations/${group}/members`;
+  assert.deepEqual((await call(ann, "PATCH", `${at}/me`, { muted: true })).body, { conversation_id: group, muted: true });
+  for (const p of [phone, laptop]) await p.heard("mute.updated", (e) => e.conversation_id === group && e.muted === true);
+  assert.equal((await listed(call, ann, group)).muted, true);
+  assert.equal((await listed(call, bob, group)).muted, false);
+  assert.equal((await call(ann, "PATCH", `${at}/${ann.id}`, { muted: false })).body.muted, false);
+  for (const p of [phone, laptop]) await p.heard("mute.updated", (e) => e.muted === false);
+  assert.equal(code(await call(ann, "PATCH", `${at}/${bob.id}`, { muted: true })), "forbidden");
+  assert.equal(code(await call(dan, "PATCH", `${at}/me`, { muted: true })), "not_found");
+  assert.equal(b.events.filter((e) => e.event === "mute.updated").length, 0);
+});
+
+test("in a channel nobody but the user's own devices hears the position", { timeout: 120000 }, async (t) => {
+  const { users: { ann, bob }, peer, call, send, server } = await world(t);
+  const channel = (await call(ann, "POST", "/conversations", { type: "channel", name: "news", members: [bob.id] })).body.id;
+  const [a, phone, b] = [await peer(ann), await peer(ann), await peer(bob)];
+  const seq = await seqOf(call, ann, await send(bob, "news", { conversation: channel }));
+  await a.ask("read.set", { conversation_id: channel, seq });
+  await phone.heard("read.updated", (e) => e.seq === seq && e.user_id === ann.id);
+  await until("the position is stored", () => stored(server, `SELECT read FROM members WHERE user = '${ann.id}' AND conversation = '${channel}'`) === `${seq}`);
+  await b.ask("read.set", { conversation_id: channel, seq }); // what bob hears of it comes after what he would have heard
+  await b.heard("read.updated", (e) => e.user_id === bob.id);
+  assert.equal(b.events.filter((e) => e.event === "read.updated" && e.user_id === ann.id).length, 0);
+});
+
+test("an archived conversation takes no changes; what is muted and read goes on", { timeout: 120000 }, async (t) => {
+  const { users: { ann, bob }, peer, call, send, group } = await world(t);
+  const b = await peer(bob);
+  const id = await send(bob, "text");
+  assert.equal((await call(ann, "PATCH", `/conversations/${group}`, { archived: true })).status, 200);
+  for (const [name, body] of [["message.edit", { text: "x" }], ["message.delete", {}], ["reaction.add", { emoji: "x" }], ["reaction.remove", { emoji: "x" }]])
+    assert.equal(code(await b.ask(name, { message_id: id, ...body })), "conversation_archived", name);
+  assert.equal(code(await b.ask("message.send", { conversation_id: group, client_msg_id: crypto.randomUUID(), text: "x" })), "conversation_archived");
+  const seq = await seqOf(call, bob, id);
+  assert.equal((await b.ask("read.set", { conversation_id: group, seq })).data.seq, seq);
+  assert.equal((await call(bob, "PATCH", `/conversations/${group}/members/me`, { muted: true })).status, 200);
+});
+
+test("who joined later sees and changes nothing older", { timeout: 120000 }, async (t) => {
+  const { users: { ann, bob, dan }, call, send } = await world(t);
+  const channel = (await call(ann, "POST", "/conversations", { type: "channel", name: "new", history: "joined", members: [bob.id] })).body.id;
+  const old = await send(bob, "before", { conversation: channel });
+  assert.equal((await call(ann, "POST", `/conversations/${channel}/members`, { user_ids: [dan.id] })).status, 201);
+  assert.equal(code(await call(dan, "GET", `/messages/${old}`)), "not_found");
+  assert.equal(code(await call(dan, "PUT", `/messages/${old}/reactions/x`)), "not_found");
+  const reply = await call(dan, "POST", `/conversations/${channel}/messages`, { client_msg_id: crypto.randomUUID(), text: "x", reply_to: old });
+  assert.deepEqual(reply.body.errors, [{ pointer: "/reply_to", code: "no_such_message" }]);
+  const now = await send(bob, "after", { conversation: channel });
+  assert.equal((await call(dan, "PUT", `/messages/${now}/reactions/x`)).status, 200);
+  const c = await until("one is unread", async () => {
+    const seen = await listed(call, dan, channel);
+    return seen.unread_count > 0 && seen;
+  });
+  assert.equal(c.unread_count, 1);
+});

@@ -287,6 +287,15 @@ test("read positions", async () => {
   no(await bob.socket.say("read.set", { conversation_id: people.group }), "invalid_field");
 });
 
+test("muting", async () => {
+  const { bob, ann } = people, at = `/v1/conversations/${people.group}/members`;
+  assert.equal(ok(await bob.ask("PATCH", `${at}/me`, { muted: true })).muted, true);
+  await heard(bob, "mute.updated", (e) => e.conversation_id === people.group && e.muted);
+  refused(await bob.ask("PATCH", `${at}/${ann.id}`, { muted: true }), 403, "forbidden");
+  refused(await bob.ask("PATCH", `${at}/me`, { muted: 1 }), 422, "invalid_field");
+  refused(await bob.ask("PATCH", `${at}/me`, { muted: true, role: "owner" }), 422, "invalid_field");
+});
+
 test("socket: one message", async () => {
   const { ann } = people;
   const { data } = await ann.socket.say("message.send", { conversation_id: people.group, client_msg_id: randomUUID(), text: "Live" });
