@@ -23,7 +23,7 @@ _palaverctl()
 	done
 	case ${words[*]} in
 	'')
-		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite conversation shutdown
+		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite conversation message shutdown
 			--json -c -s -h -V" -- "$cur")
 		;;
 	user)
@@ -31,6 +31,9 @@ _palaverctl()
 		;;
 	conversation)
 		mapfile -t COMPREPLY < <(compgen -W 'list show' -- "$cur")
+		;;
+	message)
+		mapfile -t COMPREPLY < <(compgen -W 'show' -- "$cur")
 		;;
 	invite)
 		mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur")

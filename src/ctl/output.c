@@ -238,6 +238,59 @@ output_conversation(struct json_object *data)
 	}
 }
 
+static void
+print_row(const char *name, const char *value)
+{
+	printf("%-18s  ", name);
+	print_safe(*value ? value : "-");
+	putchar('\n');
+}
+
+/* Each emoji and how many users gave it. */
+static void
+print_reactions(struct json_object *message)
+{
+	struct json_object *l = list(message, "reactions");
+	size_t count = l ? json_object_array_length(l) : 0;
+
+	printf("%-18s  %s", "reactions", count ? "" : "-");
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *r = json_object_array_get_idx(l, i);
+
+		print_safe(str(r, "emoji"));
+		printf(" %zu%s", json_object_array_length(list(r, "user_ids")),
+		    i + 1 < count ? ", " : "");
+	}
+	putchar('\n');
+}
+
+void
+output_message(struct json_object *data)
+{
+	static const char *const rows[] = {
+	    "client_msg_id", "text", "reply_to", "edited_at", "deleted_at"};
+	bool in_window = false, in_store = false;
+	struct json_object *event = NULL, *message = NULL;
+
+	json_object_object_get_ex(data, "event", &event);
+	json_object_object_get_ex(event, "data", &message);
+	json_get_bool(data, "in_window", &in_window);
+	json_get_bool(data, "in_store", &in_store);
+	print_row("id", str(event, "id"));
+	print_row("conversation_id", str(event, "conversation_id"));
+	print_row("sender_id", str(data, "sender_id"));
+	printf("%-18s  %" PRId64 "\n", "seq", num(event, "seq"));
+	print_row("created_at", str(event, "created_at"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		print_row(rows[i], str(message, rows[i]));
+	print_row("deleted_by", str(data, "deleted_by"));
+	print_reactions(message);
+	printf("%-18s  %" PRId64 "\n", "edits", num(data, "edits"));
+	printf("%-18s  %s%s%s\n", "where", in_window ? "recent window" : "",
+	    in_window && in_store ? ", " : "", in_store ? "archive" : "");
+	printf("%-18s  %" PRId64 "\n", "changes in window", num(data, "changes_in_window"));
+}
+
 void
 output_user_added(struct json_object *data)
 {

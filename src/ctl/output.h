@@ -18,6 +18,7 @@ void output_invited(struct json_object *data);
 void output_invitations(struct json_object *data);
 void output_conversations(struct json_object *data);
 void output_conversation(struct json_object *data);
+void output_message(struct json_object *data);
 void output_user_added(struct json_object *data);
 void output_done(struct json_object *data);
 void output_shutdown(struct json_object *data);

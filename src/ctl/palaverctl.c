@@ -78,6 +78,8 @@ static const struct command {
 	"conversation list [PREFIX]  conversations, by the beginning of the name"},
     {{"conversation", "show"}, 1, 1, {"id", NULL}, {NULL}, NO_PASSWORD, "conversation.show",
 	output_conversation, "conversation show ID      one conversation and its members"},
+    {{"message", "show"}, 1, 1, {"id", NULL}, {NULL}, NO_PASSWORD, "message.show", output_message,
+	"message show ID           one message: its present state, and where it is"},
     {{"shutdown", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "shutdown", output_shutdown,
 	"shutdown                  finish what was accepted and stop"},
 };

@@ -179,6 +179,15 @@ conversation_show(struct admin_call *call, const char *username, const char *pas
 }
 
 static void
+message_show(struct admin_call *call, const char *username, const char *password)
+{
+	const char *id = "";
+
+	json_get_str(call->body, "id", &id);
+	chat_message_show(call->worker->chat, id, admin_done, call);
+}
+
+static void
 stats(struct admin_call *call, const char *username, const char *password)
 {
 	struct journal_writer_stats js;
@@ -221,6 +230,7 @@ static const struct admin_command {
     {"invite.remove", false, false, invite_remove},
     {"conversation.list", false, false, conversation_list},
     {"conversation.show", false, false, conversation_show},
+    {"message.show", false, false, message_show},
     {"stats", false, false, stats},
 };
 

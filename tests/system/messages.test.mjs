@@ -229,3 +229,30 @@ test("without keep_edits the earlier texts are not in the database", { timeout: 
   assert.equal(body.data.text, "three");
   assert.equal(body.edits, undefined);
 });
+
+test("palaverctl says what is known of a message and where it is", { timeout: 120000 }, async (t) => {
+  const { users: { ann, bob }, call, send, group, server } = await world(t);
+  const id = await send(ann, "text \u0007 with a bell");
+  await call(ann, "PATCH", `/messages/${id}`, { text: "edited" });
+  await call(bob, "PUT", `/messages/${id}/reactions/x`);
+  await until("all is archived", () => stored(server, "SELECT count(*) FROM events WHERE type IN (1, 4, 6)") === "3");
+  const { data } = JSON.parse(server.ctl(["--json", "message", "show", id]).stdout);
+  assert.equal(data.event.id, id);
+  assert.equal(data.event.conversation_id, group);
+  assert.equal(data.event.data.text, "edited");
+  assert.equal(data.sender_id, ann.id);
+  assert.equal(data.edits, 1);
+  assert.equal(data.deleted_by, null);
+  assert.ok(data.in_window && data.in_store);
+  assert.equal(data.changes_in_window, 2);
+  const text = server.ctl(["message", "show", id]).stdout;
+  for (const line of [`id                  ${id}`, "text                edited", "reactions           x 1", "where               recent window, archive"])
+    assert.ok(text.includes(line), text);
+  await call(ann, "DELETE", `/messages/${id}`);
+  const gone = server.ctl(["message", "show", id]).stdout;
+  assert.ok(gone.includes(`deleted_by          ${ann.id}`) && gone.includes("text                -"), gone);
+  const unknown = server.ctl(["message", "show", `msg_${"0".repeat(26)}`]);
+  assert.equal(unknown.status, 67);
+  assert.match(unknown.stderr, /no such thing/i);
+  assert.equal(server.ctl(["message", "show"]).status, 64);
+});
