@@ -183,6 +183,7 @@ void
 chat_stats(const struct chat *c, struct chat_stats *st)
 {
 	*st = c->stats;
+	st->hashes = password_pool_hashes(c->passwords);
 }
 
 static struct rate_limit

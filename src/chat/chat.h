@@ -45,6 +45,9 @@ struct chat_opts {
 	enum conversation_history history; /* of new conversations that do not say */
 	int64_t access_ttl, refresh_ttl; /* ms */
 	int64_t refresh_grace;           /* ms: see chat/session.c */
+	/* Guessing, see guard.h: a window in ms; limits within it, and of an hour; 0: none. */
+	int64_t lockout_window;
+	uint64_t lockout_address, lockout_account, signups_per_address;
 	int hash_cost;                   /* yescrypt */
 	unsigned int hash_queue;         /* fixed at chat_new */
 	const uint8_t *key;              /* signs access tokens; copied at chat_new */
@@ -65,6 +68,8 @@ void chat_free(struct chat **c);
 
 struct chat_stats {
 	uint64_t clients, rooms, sent, acknowledged, duplicates, refused, replayed, delivered, gaps;
+	uint64_t hashes; /* passwords that were hashed */
+	uint64_t slowed; /* attempts that were refused for the guessing before them */
 };
 void chat_stats(const struct chat *c, struct chat_stats *st);
 

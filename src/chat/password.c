@@ -17,6 +17,7 @@
 
 struct password_pool {
 	struct job_pool *jobs;
+	uint64_t hashes;
 };
 
 struct password_job {
@@ -120,6 +121,12 @@ password_pool_free(struct password_pool **pp)
 	free(p);
 }
 
+uint64_t
+password_pool_hashes(const struct password_pool *p)
+{
+	return p->hashes;
+}
+
 static int
 submit(struct password_pool *p, const struct password_job *from, const char *password)
 {
@@ -127,8 +134,10 @@ submit(struct password_pool *p, const struct password_job *from, const char *pas
 
 	*j = *from;
 	str_copy(j->password, sizeof(j->password), password);
-	if (job_submit(p->jobs, work, done, j) == 0)
+	if (job_submit(p->jobs, work, done, j) == 0) {
+		p->hashes++;
 		return 0;
+	}
 	explicit_bzero(j->password, sizeof(j->password));
 	free(j);
 	return ERR_OVERLOADED;

@@ -8,11 +8,14 @@
 #define PALAVER_CHAT_PASSWORD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct password_pool;
 
 struct password_pool *password_pool_new(unsigned int queue);
 void password_pool_free(struct password_pool **p); /* waiting ones do not call back */
+
+uint64_t password_pool_hashes(const struct password_pool *p); /* so many were begun */
 
 /* hash: crypt(5) text, or NULL if hashing failed.  Valid during the call. */
 typedef void (*password_hash_cb)(void *arg, const char *hash);

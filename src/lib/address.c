@@ -134,6 +134,22 @@ address_parse(const char *text, struct in6_addr *a)
 	return true;
 }
 
+bool
+address_block(const char *text, char dst[ADDRESS_BLOCK_MAX])
+{
+	struct in6_addr a;
+
+	dst[0] = '\0';
+	if (!address_parse(text, &a))
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(&a))
+		return inet_ntop(AF_INET, &a.s6_addr[12], dst, ADDRESS_BLOCK_MAX) != NULL;
+	memset(&a.s6_addr[8], 0, 8);
+	inet_ntop(AF_INET6, &a, dst, INET6_ADDRSTRLEN);
+	strcat(dst, "/64");
+	return true;
+}
+
 size_t
 address_table_size(void)
 {

@@ -39,4 +39,11 @@ bool address_session(struct address_table *t, const struct in6_addr *a, unsigned
 /* Numeric text to an address, IPv4 as mapped; false: it is none. */
 bool address_parse(const char *text, struct in6_addr *a);
 
+#define ADDRESS_BLOCK_MAX 56
+/*
+ * The text of what counts as one client: an IPv4 address, or the /64 of an IPv6 one
+ * ("2001:db8:0:1::/64").  false, and dst is "": text is no numeric address.
+ */
+bool address_block(const char *text, char dst[ADDRESS_BLOCK_MAX]);
+
 #endif

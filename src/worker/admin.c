@@ -203,7 +203,8 @@ stats(struct admin_call *call, const char *username, const char *password)
 	buf_printf(&b, "{\"slot\":%u", call->worker->child->slot);
 	PUT(cs, clients), PUT(cs, rooms), PUT(cs, sent), PUT(cs, acknowledged);
 	PUT(cs, duplicates), PUT(cs, refused), PUT(cs, replayed), PUT(cs, delivered);
-	PUT(cs, gaps), PUT(ws, connections), PUT(ws, sessions), PUT(ws, accepted);
+	PUT(cs, gaps), PUT(cs, hashes), PUT(cs, slowed), PUT(ws, connections), PUT(ws, sessions),
+	    PUT(ws, accepted);
 	PUT(ws, frames_in), PUT(ws, frames_out), PUT(ws, writes), PUT(ws, slow_closed);
 	PUT(ws, protocol_errors), PUT(ws, relayed), PUT(ws, moved_in), PUT(ws, moved_out);
 	PUT(ws, refused_address), PUT(js, intakes), PUT(js, appends), PUT(js, syncs);

@@ -46,6 +46,10 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->access_ttl = c->accounts_access_ttl;
 	o->refresh_ttl = c->accounts_refresh_ttl;
 	o->refresh_grace = c->accounts_refresh_grace;
+	o->lockout_window = c->accounts_lockout_window;
+	o->lockout_address = (uint64_t)c->accounts_lockout_address;
+	o->lockout_account = (uint64_t)c->accounts_lockout_account;
+	o->signups_per_address = (uint64_t)c->accounts_signups_per_address;
 	o->hash_cost = (int)c->accounts_hash_cost;
 	o->hash_queue = (unsigned int)c->accounts_hash_queue;
 	o->encoder = api_encoder;
