@@ -14,6 +14,7 @@ static void
 read_origin(struct api_call *call, struct chat_origin *from, char address[HTTP_ADDRESS_MAX])
 {
 	http_address(call->req, address);
+	from->limited = http_address_known(call->req);
 	from->address = address;
 	from->agent = http_header(call->req, "user-agent");
 }

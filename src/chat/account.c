@@ -30,6 +30,7 @@ account_op_new(
 	op->done = done;
 	op->arg = arg;
 	if (from) {
+		op->limited = from->limited;
 		copy_plain(op->session.address, sizeof(op->session.address), from->address);
 		copy_plain(op->session.agent, sizeof(op->session.agent), from->agent);
 	}
@@ -54,6 +55,29 @@ account_op_fail(struct account_op *op, int err, const char *pointer, const char 
 {
 	chat_answer_error(op->done, op->arg, err, pointer, reason);
 	account_op_free(op);
+}
+
+void
+account_op_slow(struct account_op *op, int err, int64_t retry_after)
+{
+	struct chat_result res = {.err = err, .retry_after = retry_after};
+
+	op->done(op->arg, &res);
+	account_op_free(op);
+}
+
+static const char *
+limited_address(const struct account_op *op)
+{
+	return op->limited ? op->session.address : "";
+}
+
+void
+account_check_password(struct account_op *op, const char *name, guard_cb cb)
+{
+	struct guard_subject s = {name, op->user.id, limited_address(op)};
+
+	guard_check_password(op->chat, &s, op->secret, op->user.password, cb, op);
 }
 
 void
@@ -160,12 +184,23 @@ signup_fault(struct user *u, const struct chat_signup *in, const char **reason_r
 	return password_fault(in->password, "/password", reason_r);
 }
 
+static void
+signup_admitted(void *arg, int err, int64_t retry_after)
+{
+	struct account_op *op = arg;
+
+	if (!err)
+		err = password_hash(
+		    op->chat->passwords, op->secret, op->chat->opts.hash_cost, signup_hashed, op);
+	if (err)
+		account_op_slow(op, err, retry_after);
+}
+
 void
 chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *arg)
 {
 	struct account_op *op = account_op_new(c, in->password, in->from, done, arg);
 	const char *reason, *pointer = signup_fault(&op->user, in, &reason);
-	int err;
 
 	op->by_admin = in->by_admin;
 	op->created = true;
@@ -184,9 +219,7 @@ chat_signup(struct chat *c, const struct chat_signup *in, chat_done done, void *
 		account_op_fail(op, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	err = password_hash(c->passwords, op->secret, c->opts.hash_cost, signup_hashed, op);
-	if (err)
-		account_op_fail(op, err, NULL, NULL);
+	guard_signup(c, limited_address(op), signup_admitted, op);
 }
 
 /* ---- by the administrator: the user is named by username ---- */

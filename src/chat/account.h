@@ -9,6 +9,7 @@
 #define PALAVER_CHAT_ACCOUNT_H
 
 #include "chat/chat_int.h"
+#include "chat/guard.h"
 
 
 struct account_op {
@@ -20,6 +21,7 @@ struct account_op {
 	char *new_password;
 	uint8_t invitation[TOKEN_HASH]; /* hash of its code */
 	bool by_admin, created, lock, invited;
+	bool limited; /* the session's address is the client's */
 	chat_done done;
 	void *arg;
 };
@@ -29,6 +31,7 @@ struct account_op *account_op_new(struct chat *c, const char *secret,
     const struct chat_origin *from, chat_done done, void *arg);
 /* These answer and free op. */
 void account_op_fail(struct account_op *op, int err, const char *pointer, const char *reason);
+void account_op_slow(struct account_op *op, int err, int64_t retry_after); /* of a guard_cb */
 void account_op_answer(struct account_op *op, bool created, const struct buf *json);
 void account_op_free(struct account_op *op);
 void account_answer_empty(struct store_req *req); /* a done() whose arg is op: {} or the error */
@@ -40,6 +43,9 @@ void account_find_user(struct account_op *op, const char *username,
 const char *password_fault(const char *password, const char *pointer, const char **reason_r);
 /* For the ends of sessions: what a request that may end some needs to say. */
 void account_ending(struct account_op *op, struct store_req *req, enum session_end why);
+
+/* Is op->secret the password of op->user?  "" as its hash: there is none; name: as guard.h. */
+void account_check_password(struct account_op *op, const char *name, guard_cb cb);
 
 /* session.c: a new login of op->user; answers with its tokens. */
 void session_create(struct account_op *op);

@@ -107,6 +107,7 @@ int chat_identify(struct chat *c, const char *access_token, struct chat_identity
 
 /* Where a login or a refresh comes from, as its session shows it; NULL: unknown. */
 struct chat_origin {
+	bool limited; /* false: address is a proxy's, which names no client; see http.h */
 	const char *address, *agent; /* cut to SESSION_ADDRESS_MAX - 1, SESSION_AGENT_MAX bytes */
 };
 

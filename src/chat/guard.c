@@ -51,9 +51,10 @@ struct guard_op {
 static void
 op_end(struct guard_op *op, int err, int64_t left_ms)
 {
-	if (err == ERR_RATE_LIMITED)
-		op->chat->stats.slowed++;
-	op->cb(op->arg, err, (left_ms + 999) / 1000);
+	bool slowed = err == ERR_RATE_LIMITED;
+
+	op->chat->stats.slowed += slowed;
+	op->cb(op->arg, err, slowed ? (left_ms + 999) / 1000 : 0);
 	explicit_bzero(op->password, sizeof(op->password));
 	free(op);
 }

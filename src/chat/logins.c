@@ -213,31 +213,28 @@ fresh_hashed(void *arg, const char *hash)
 }
 
 static void
-current_checked(void *arg, bool matches)
+current_checked(void *arg, int err, int64_t retry_after)
 {
 	struct account_op *op = arg;
-	int err = matches ? 0 : ERR_BAD_CREDENTIALS;
 
 	if (!err)
 		err = password_hash(op->chat->passwords, op->new_password, op->chat->opts.hash_cost,
 		    fresh_hashed, op);
 	if (err)
-		account_op_fail(op, err, NULL, NULL);
+		account_op_slow(op, err, retry_after);
 }
 
 static void
 user_to_change(struct store_req *req)
 {
 	struct account_op *op = req->arg;
-	int err = req->err;
 
-	if (!err) {
+	if (req->err) {
+		account_op_fail(op, req->err, NULL, NULL);
+	} else {
 		op->user = req->users[0];
-		err = password_check(op->chat->passwords, op->secret, op->user.password,
-		    op->chat->opts.hash_cost, current_checked, op);
+		account_check_password(op, op->user.id, current_checked);
 	}
-	if (err)
-		account_op_fail(op, err, NULL, NULL);
 	store_req_free(&req);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "chat/chat_int.h"
+#include "chat/guard.h"
 #include "lib/json.h"
 
 #define UPDATE_TRIES 5
@@ -340,13 +341,15 @@ deactivated(struct store_req *req)
 }
 
 static void
-owner_checked(void *arg, bool matches)
+owner_checked(void *arg, int err, int64_t retry_after)
 {
 	struct profile_op *op = arg;
+	struct chat_result res = {.err = err, .retry_after = retry_after};
 	struct store_req *req;
 
-	if (!matches) {
-		op_fail(op, ERR_BAD_CREDENTIALS, NULL, NULL);
+	if (err) {
+		op->done(op->arg, &res);
+		op_free(op);
 		return;
 	}
 	req = store_req_new(STORE_USER_DEACTIVATE, deactivated, op);
@@ -361,13 +364,13 @@ static void
 owner_got(struct store_req *req)
 {
 	struct profile_op *op = req->arg;
-	int err = req->err;
+	struct guard_subject s = {op->user.id, op->user.id, ""};
 
-	if (!err)
-		err = password_check(op->chat->passwords, op->password, req->users[0].password,
-		    op->chat->opts.hash_cost, owner_checked, op);
-	if (err)
-		op_fail(op, err, NULL, NULL);
+	if (req->err)
+		op_fail(op, req->err, NULL, NULL);
+	else
+		guard_check_password(
+		    op->chat, &s, op->password, req->users[0].password, owner_checked, op);
 	store_req_free(&req);
 }
 

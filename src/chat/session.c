@@ -94,12 +94,12 @@ session_create(struct account_op *op)
 /* ---- login ---- */
 
 static void
-login_checked(void *arg, bool matches)
+login_checked(void *arg, int err, int64_t retry_after)
 {
 	struct account_op *op = arg;
 
-	if (!matches)
-		account_op_fail(op, ERR_BAD_CREDENTIALS, NULL, NULL);
+	if (err)
+		account_op_slow(op, err, retry_after);
 	else if (op->user.locked) /* only who knows the password learns this */
 		account_op_fail(op, ERR_USER_LOCKED, NULL, NULL);
 	else if (op->user.deactivated_ms)
@@ -108,23 +108,18 @@ login_checked(void *arg, bool matches)
 		session_create(op);
 }
 
-/* An unknown user costs as much time as a known one. */
+/* An unknown user is checked in the same way, and takes as much time, as a known one. */
 static void
 login_user(struct store_req *req)
 {
 	struct account_op *op = req->arg;
-	const char *hash = "";
-	int err = req->err;
 
-	if (!err) {
+	if (!req->err)
 		op->user = req->users[0];
-		hash = op->user.password;
-	}
-	if (!err || err == ERR_NOT_FOUND)
-		err = password_check(op->chat->passwords, op->secret, hash,
-		    op->chat->opts.hash_cost, login_checked, op);
-	if (err)
-		account_op_fail(op, err, NULL, NULL);
+	if (req->err && req->err != ERR_NOT_FOUND)
+		account_op_fail(op, req->err, NULL, NULL);
+	else
+		account_check_password(op, req->text, login_checked);
 	store_req_free(&req);
 }
 

@@ -193,7 +193,7 @@ too_many(const struct wire *w, const struct http_req *r)
 {
 	struct in6_addr a;
 
-	if (http_conn(r)->proxy && !http_header(r, "x-forwarded-for"))
+	if (!http_address_known(r))
 		return false;
 	http_client_address(r, &a);
 	if (address_session(w->addresses, &a, w->opts.sessions_per_address))

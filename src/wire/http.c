@@ -399,6 +399,12 @@ http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX])
 }
 
 bool
+http_address_known(const struct http_req *r)
+{
+	return !r->conn->proxy || http_header(r, "x-forwarded-for");
+}
+
+bool
 http_is_secure(const struct http_req *r)
 {
 	const char *list = r->conn->proxy ? http_header(r, "x-forwarded-proto") : NULL, *last;

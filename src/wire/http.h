@@ -30,6 +30,8 @@ const char *http_body(const struct http_req *r, size_t *len_r);
 #define HTTP_ADDRESS_MAX 48
 /* The client's address as text: the peer's, or what a trusted proxy says (http.trusted_proxies). */
 void http_address(const struct http_req *r, char dst[HTTP_ADDRESS_MAX]);
+/* false: the peer is a trusted proxy and names no client: nobody is known to limit. */
+bool http_address_known(const struct http_req *r);
 /*
  * Does the client speak https?  TLS ends here, or a trusted proxy says so: the last element
  * of X-Forwarded-Proto.
