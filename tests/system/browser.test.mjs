@@ -170,3 +170,28 @@ test("a login goes on when its access token has expired, and ends by logging out
   assert.deepEqual(await page.context().cookies(), []);
   assert.deepEqual(errors, []);
 });
+
+test("where people are invited, the page asks for the invitation", { timeout: 60000 }, async (t) => {
+  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 signup = invite }" }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const { code } = JSON.parse(server.ctl(["--json", "invite", "add"]).stdout).data;
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(server.base);
+  const invitation = page.getByLabel("Invitation");
+  await page.getByLabel("Username").fill("ann");
+  await page.getByLabel("Password").fill("correct horse");
+  assert.equal(await invitation.isVisible(), false);
+  const signUp = () => page.getByRole("button", { name: "Sign up" }).click();
+  await signUp();
+  await page.getByText("invitation (required)").waitFor();
+  await invitation.fill("no such code");
+  await signUp();
+  await page.getByText("The invitation is unknown, used up or expired").waitFor();
+  await invitation.fill(code);
+  await signUp();
+  await page.locator("#me").getByText("ann").waitFor();
+});

@@ -66,12 +66,18 @@ async function enter(kind) {
   $("door-error").textContent = "";
   if (!$("door-form").reportValidity()) return;
   try {
-    const answer = await rest("POST", `/auth/${kind}`, { username: $("username").value.trim(), password: $("password").value, cookies: true });
+    const body = { username: $("username").value.trim(), password: $("password").value, cookies: true };
+    if (kind === "signup" && $("invitation").value) body.invitation = $("invitation").value.trim();
+    const answer = await rest("POST", `/auth/${kind}`, body);
     state.user = answer.user;
     $("password").value = "";
     await begin();
   } catch (e) {
     showDoor();
+    if (e.problem?.errors?.[0].pointer === "/invitation") {
+      $("invitation-label").hidden = false;
+      $("invitation").focus();
+    }
     $("door-error").textContent = e instanceof Problem ? e.message : "The server does not answer.";
   }
 }
