@@ -155,8 +155,8 @@ test("a login tells nothing of the account: not known, known, locked and deactiv
   assert.equal((await ask(one, "DELETE", "/users/me", { token, body: { password: PASSWORD } })).status, 204);
   const guess = (name) => observe(async () => {
     const all = [];
-    for (let i = 0; i < ACCOUNT + 3; i++) all.push(await wrong(one, name, stranger()));
-    return all;
+    for (let i = 0; i < ACCOUNT; i++) all.push(await wrong(one, name, stranger()));
+    return all.concat(await Promise.all([1, 2, 3].map(() => wrong(one, name, stranger())))); // within the pause
   });
   const unknown = await guess("nobody");
   assert.equal(unknown.hashed, ACCOUNT, "nothing is hashed in a pause");
