@@ -3,6 +3,7 @@ import assert from "node:assert";
 import path from "node:path";
 import test from "node:test";
 import { chromium } from "playwright-core";
+import { rest } from "./lib/client.mjs";
 import { build, Server, until } from "./lib/server.mjs";
 
 const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
@@ -194,4 +195,34 @@ test("where people are invited, the page asks for the invitation", { timeout: 60
   await invitation.fill(code);
   await signUp();
   await page.locator("#me").getByText("ann").waitFor();
+});
+
+test("a cut socket comes back, also with a token that has expired; an ended login leads to the door", { timeout: 90000 }, async (t) => {
+  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 1s }" }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const page = await person(browser, server, "ann");
+  await person(browser, server, "bob");
+  await page.getByLabel("New conversation with").fill("bob");
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("heading", { name: "bob" }).waitFor();
+  const expired = () => until("the browser has dropped the access token", async () => !(await page.context().cookies()).some((c) => c.name === "palaver_access"));
+  const talks = async (text) => {
+    await page.locator("#connection").filter({ hasText: /^$/ }).waitFor({ state: "attached" });
+    await say(page, text);
+    await hears(page, text);
+    await until(`"${text}" is sent`, async () => (await page.locator("#messages li", { hasText: "sending" }).count()) === 0);
+  };
+  await talks("one");
+  await expired();
+  for (const { pid } of server.processes("worker")) process.kill(pid, "SIGKILL");
+  await page.getByText("connecting…").waitFor();
+  await talks("two");
+  const { body } = await rest(server.base, "POST", "/v1/auth/login", { body: { username: "ann", password: "correct horse" } });
+  assert.equal((await rest(server.base, "DELETE", "/v1/users/me/sessions", { token: body.access_token })).status, 204);
+  await page.getByRole("button", { name: "Log in" }).waitFor();
+  assert.deepEqual(await page.context().cookies(), []);
 });

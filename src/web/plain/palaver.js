@@ -252,6 +252,16 @@ async function sync() {
   state.syncing = false;
 }
 
+/** The server has cut the socket: because it wants another one, or because the login is over. */
+async function comeBack() {
+  try {
+    if (!(await recognized())) return location.reload();
+  } catch {
+    // it is away: the next connect waits for it
+  }
+  setTimeout(() => state.socket.connect(), 1000);
+}
+
 function connect() {
   state.socket = io();
   state.socket.on("connect", async () => {
@@ -260,7 +270,10 @@ function connect() {
     await sync();
     for (const c of state.conversations.values()) c.pending.forEach((p) => transmit(c, p));
   });
-  state.socket.on("disconnect", () => ($("connection").textContent = "connecting…"));
+  state.socket.on("disconnect", (reason) => {
+    $("connection").textContent = "connecting…";
+    if (reason === "io server disconnect") comeBack(); // any other the client library sees to
+  });
   state.socket.on("connect_error", async (e) => {
     $("connection").textContent = "connecting…";
     if (state.socket.active) return; // the client library tries again by itself
