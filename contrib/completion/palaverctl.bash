@@ -23,11 +23,17 @@ _palaverctl()
 	done
 	case ${words[*]} in
 	'')
-		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user invite conversation message shutdown
+		mapfile -t COMPREPLY < <(compgen -W "status ping conf reload stats user session kick key invite conversation message shutdown
 			--json -c -s -h -V" -- "$cur")
 		;;
 	user)
-		mapfile -t COMPREPLY < <(compgen -W 'list add passwd lock unlock show' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'list add passwd lock unlock show revoke' -- "$cur")
+		;;
+	session)
+		mapfile -t COMPREPLY < <(compgen -W 'list kill' -- "$cur")
+		;;
+	key)
+		mapfile -t COMPREPLY < <(compgen -W 'rotate list' -- "$cur")
 		;;
 	conversation)
 		mapfile -t COMPREPLY < <(compgen -W 'list show' -- "$cur")

@@ -14,6 +14,7 @@
 #include "api/socket_int.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/loop.h"
 
 #define NAMESPACE "/"
 
@@ -92,7 +93,7 @@ socket_fields(
 }
 
 static void
-sync(struct socket_call *call, struct json_object *body)
+sync_streams(struct socket_call *call, struct json_object *body)
 {
 	struct api_socket *as = call->socket;
 	struct chat_sync_entry *entries;
@@ -170,7 +171,7 @@ static const struct socket_event {
     {"reaction.add", socket_reaction_add},
     {"reaction.remove", socket_reaction_remove},
     {"read.set", socket_read_set},
-    {"sync", sync},
+    {"sync", sync_streams},
     {"typing.set", typing_set},
     {"presence.set", presence_set},
     {"presence.get", presence_get},
@@ -232,7 +233,8 @@ peer_send(void *peer, void *encoded)
 {
 	struct api_socket *as = peer;
 
-	sio_send(as->s, encoded);
+	if (!as->ended)
+		sio_send(as->s, encoded);
 }
 
 static void
@@ -269,28 +271,67 @@ peer_ready(void *peer, int err)
 		refuse(as->s, err);
 }
 
+/*
+ * The close comes a moment after session.ended: socket.io-client drops events that come
+ * in one polling answer with the end of the connection.
+ */
+#define END_DELAY_S 0.2
+
+struct ending {
+	struct api_socket *socket;
+	ev_timer timer;
+};
+
+static void
+ending_stop(struct api_socket *as)
+{
+	if (!as->ending)
+		return;
+	ev_timer_stop(loop_ev(), &as->ending->timer);
+	free(as->ending);
+	as->ending = NULL;
+}
+
+static void
+ending_due(struct ev_loop *l, ev_timer *t, int revents)
+{
+	struct api_socket *as = ((struct ending *)t->data)->socket;
+
+	(void)l, (void)revents;
+	ending_stop(as);
+	sio_disconnect(as->s, true);
+}
+
+static void
+send_ended(struct api_socket *as, const char *reason)
+{
+	char json[64];
+	int len = snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", reason);
+	void *event = encode("session.ended", json, (size_t)len);
+
+	sio_send(as->s, event);
+	release(event);
+	as->ending = xcalloc(1, sizeof(*as->ending));
+	as->ending->socket = as;
+	ev_timer_init(&as->ending->timer, ending_due, END_DELAY_S, 0);
+	as->ending->timer.data = as->ending;
+	ev_timer_start(loop_ev(), &as->ending->timer);
+}
+
 static void
 peer_end(void *peer, const char *reason)
 {
 	struct api_socket *as = peer;
-	char json[64];
-	void *event;
 
 	if (as->ended)
 		return;
 	as->ended = true;
-	if (!as->joined && !as->arriving) {
+	if (!as->joined && !as->arriving)
 		refuse(as->s, ERR_UNAUTHORIZED);
-		return;
-	}
-	if (reason) {
-		int len = snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", reason);
-
-		event = encode("session.ended", json, (size_t)len);
-		sio_send(as->s, event);
-		release(event);
-	}
-	sio_disconnect(as->s, true);
+	else if (reason)
+		send_ended(as, reason);
+	else
+		sio_disconnect(as->s, true);
 }
 
 static const struct peer_ops peer_ops = {peer_send, peer_ready, peer_end};
@@ -340,6 +381,7 @@ on_disconnect(void *arg, struct sio_socket *s, const char *reason)
 	log_debug("socket.closed", "sid=%s uid=%s reason=%s", sio_id(s), client_user(as->client),
 	    log_quote(reason));
 	client_close(&as->client);
+	ending_stop(as);
 	as->s = NULL;
 	socket_release(as);
 }
@@ -371,6 +413,7 @@ on_leave(void *arg, struct sio_socket *s, struct buf *state)
 	(void)arg;
 	log_debug("socket.leaves", "sid=%s uid=%s", sio_id(s), client_user(as->client));
 	client_leave(&as->client, state);
+	ending_stop(as);
 	as->s = NULL;
 	socket_release(as);
 }

@@ -14,7 +14,9 @@ struct api_socket {
 	struct client *client;
 	unsigned int calls;
 	bool arriving; /* from another worker; it has joined long ago */
-	bool joined, ended;
+	bool joined;
+	bool ended;          /* nothing goes in or out any more */
+	struct ending *ending; /* the close that follows; NULL: none */
 };
 
 struct socket_call {

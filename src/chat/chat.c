@@ -128,9 +128,9 @@ chat_new(const struct chat_opts *opts, struct store *store, struct journal_write
 	struct chat *c = xcalloc(1, sizeof(*c));
 
 	c->opts = *opts;
-	c->key = xmalloc(opts->key_len);
-	memcpy(c->key, opts->key, opts->key_len);
-	c->opts.key = c->key;
+	c->keys = xcalloc(1, sizeof(*c->keys));
+	c->opts.keys = c->keys;
+	chat_set_keys(c, opts->keys);
 	c->store = store;
 	c->journal = journal;
 	c->passwords = password_pool_new(opts->hash_queue);
@@ -147,13 +147,18 @@ chat_set_bus(struct chat *c, struct bus *bus)
 }
 
 void
+chat_set_keys(struct chat *c, const struct key_set *keys)
+{
+	*c->keys = *keys;
+}
+
+void
 chat_reconfigure(struct chat *c, const struct chat_opts *opts)
 {
 	struct chat_opts fixed = c->opts;
 
 	c->opts = *opts;
-	c->opts.key = fixed.key;
-	c->opts.key_len = fixed.key_len;
+	c->opts.keys = fixed.keys;
 	c->opts.encoder = fixed.encoder;
 	c->opts.hash_queue = fixed.hash_queue;
 }
@@ -175,7 +180,8 @@ chat_free(struct chat **cp)
 	typing_free(&c->typing);
 	rates_fini(&c->rates);
 	reads_free(&c->reads);
-	free(c->key);
+	explicit_bzero(c->keys, sizeof(*c->keys));
+	free(c->keys);
 	free(c);
 }
 

@@ -17,6 +17,7 @@
 #include "bus/bus.h"
 #include "journal/journal.h"
 #include "lib/buf.h"
+#include "lib/keys.h"
 #include "model/error.h"
 #include "store/store.h"
 
@@ -50,8 +51,7 @@ struct chat_opts {
 	uint64_t lockout_address, lockout_account, signups_per_address;
 	int hash_cost;                   /* yescrypt */
 	unsigned int hash_queue;         /* fixed at chat_new */
-	const uint8_t *key;              /* signs access tokens; copied at chat_new */
-	size_t key_len;
+	const struct key_set *keys;      /* of access tokens; copied at chat_new */
 	struct chat_encoder encoder;     /* fixed at chat_new */
 };
 
@@ -60,6 +60,7 @@ struct chat *chat_new(const struct chat_opts *opts, struct store *store,
     struct journal_writer *journal);
 void chat_set_bus(struct chat *c, struct bus *bus);
 extern const struct bus_handler chat_bus_handler; /* its arg is the chat */
+void chat_set_keys(struct chat *c, const struct key_set *keys); /* copied */
 void chat_reconfigure(struct chat *c, const struct chat_opts *opts);
 /* Sends what a dead worker left in the spool through the pipeline again. */
 void chat_replay(struct chat *c);

@@ -66,7 +66,7 @@ struct reads;
 
 struct chat {
 	struct chat_opts opts;
-	uint8_t *key;
+	struct key_set *keys;
 	struct bus *bus;
 	struct store *store;
 	struct journal_writer *journal;

@@ -47,7 +47,7 @@ answer_login(struct account_op *op)
 	res.json = (const char *)json.data;
 	res.json_len = json.len;
 	buf_init(&access);
-	token_sign(&access, &claims, c->key, c->opts.key_len);
+	token_sign(&access, &claims, c->keys);
 	res.access_token = buf_cstr(&access);
 	res.access_ttl = c->opts.access_ttl;
 	if (op->refresh[0]) {
@@ -228,7 +228,7 @@ chat_identify(struct chat *c, const char *access_token, struct chat_identity *id
 	int64_t now = clock_wall_ms(), end;
 	int err;
 
-	err = token_verify(access_token, c->key, c->opts.key_len, now, &claims);
+	err = token_verify(access_token, c->keys, now, &claims);
 	if (err)
 		return err;
 	end = claims.issued_ms + c->opts.access_ttl;

@@ -2,8 +2,8 @@
 /*
  * token: JWT by OpenSSL and json-c.  Pure; any thread.
  *
- * The header is a constant and is compared as text, so a token cannot choose its
- * algorithm.
+ * The header is {"alg":"HS256","kid":"ID","typ":"JWT"}, these bytes and no others.  It is
+ * compared as text with that of each key, so a token chooses its key and nothing else.
  */
 #include "chat/token.h"
 
@@ -21,8 +21,7 @@
 #define PAYLOAD_MAX 512
 #define TOKEN_MAX   1024
 
-/* {"alg":"HS256","typ":"JWT"} */
-static const char header[] = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.";
+#define HEADER_MAX 128 /* base64url, with the dot and NUL */
 
 /* Base64url without padding; dst holds 4 * ((len + 2) / 3) + 1. */
 static size_t
@@ -71,19 +70,33 @@ mac_text(char dst[MAC_TEXT + 2], const char *text, size_t len, const void *key, 
 	base64url(dst, mac, n);
 }
 
-void
-token_sign(struct buf *b, const struct token_claims *c, const void *key, size_t key_len)
+/* With the dot; returns the length. */
+static size_t
+header_text(char dst[HEADER_MAX], const struct key *k)
 {
-	char payload[PAYLOAD_MAX], encoded[PAYLOAD_MAX * 2], mac[MAC_TEXT + 2];
+	char json[48 + KEY_ID_MAX];
+	int n = snprintf(
+	    json, sizeof(json), "{\"alg\":\"HS256\",\"kid\":\"%s\",\"typ\":\"JWT\"}", k->id);
+	size_t len = base64url(dst, (const uint8_t *)json, (size_t)n);
+
+	strcpy(dst + len, ".");
+	return len + 1;
+}
+
+void
+token_sign(struct buf *b, const struct token_claims *c, const struct key_set *keys)
+{
+	char payload[PAYLOAD_MAX], encoded[PAYLOAD_MAX * 2], mac[MAC_TEXT + 2], header[HEADER_MAX];
+	const struct key *k = &keys->keys[keys->signer];
 	size_t start = b->len;
 	int n;
 
 	n = snprintf(payload, sizeof(payload),
 	    "{\"sub\":\"%s\",\"sid\":\"%s\",\"iat\":%lld,\"exp\":%lld}", c->user, c->session,
 	    (long long)(c->issued_ms / 1000), (long long)(c->expires_ms / 1000));
-	buf_puts(b, header);
+	buf_append(b, header, header_text(header, k));
 	buf_append(b, encoded, base64url(encoded, (uint8_t *)payload, (size_t)n));
-	mac_text(mac, (char *)b->data + start, b->len - start, key, key_len);
+	mac_text(mac, (char *)b->data + start, b->len - start, k->data, k->len);
 	buf_putc(b, '.');
 	buf_puts(b, mac);
 }
@@ -115,20 +128,35 @@ read_claims(const char *payload, size_t len, int64_t now_ms, struct token_claims
 	return err;
 }
 
-int
-token_verify(
-    const char *token, const void *key, size_t key_len, int64_t now_ms, struct token_claims *r)
+/* The key whose header the token has, and the header's length; NULL: none's. */
+static const struct key *
+key_of(const char *token, const struct key_set *keys, size_t *head_r)
 {
-	size_t len = strlen(token), head = sizeof(header) - 1;
+	char header[HEADER_MAX];
+
+	for (size_t i = 0; i < keys->count; i++) {
+		*head_r = header_text(header, &keys->keys[i]);
+		if (strncmp(token, header, *head_r) == 0)
+			return &keys->keys[i];
+	}
+	return NULL;
+}
+
+int
+token_verify(const char *token, const struct key_set *keys, int64_t now_ms, struct token_claims *r)
+{
+	size_t head;
 	char mac[MAC_TEXT + 2];
+	const struct key *k;
 	const char *dot;
 
-	if (len > TOKEN_MAX || strncmp(token, header, head) != 0)
+	if (strlen(token) > TOKEN_MAX)
 		return ERR_UNAUTHORIZED;
-	dot = strchr(token + head, '.');
+	k = key_of(token, keys, &head);
+	dot = k ? strchr(token + head, '.') : NULL;
 	if (!dot || strlen(dot + 1) != MAC_TEXT)
 		return ERR_UNAUTHORIZED;
-	mac_text(mac, token, (size_t)(dot - token), key, key_len);
+	mac_text(mac, token, (size_t)(dot - token), k->data, k->len);
 	if (CRYPTO_memcmp(mac, dot + 1, MAC_TEXT) != 0)
 		return ERR_UNAUTHORIZED;
 	return read_claims(token + head, (size_t)(dot - token) - head, now_ms, r);

@@ -10,6 +10,7 @@
 
 #include "lib/buf.h"
 #include "lib/id.h"
+#include "lib/keys.h"
 #include "model/user.h"
 
 struct token_claims {
@@ -19,13 +20,14 @@ struct token_claims {
 	int64_t expires_ms;   /* exp */
 };
 
-/* Appends the token. */
-void token_sign(struct buf *b, const struct token_claims *claims, const void *key, size_t key_len);
+/* Appends the token, by the key that signs. */
+void token_sign(struct buf *b, const struct token_claims *claims, const struct key_set *keys);
 /*
- * 0 or ERR_UNAUTHORIZED: not exactly our header, a wrong signature, expired at
- * now_ms, or claims that are missing.  No other algorithm than HS256 is ever accepted.
+ * 0 or ERR_UNAUTHORIZED: not exactly the header that one of the keys gives its tokens, a
+ * wrong signature, expired at now_ms, or claims that are missing.  No other algorithm than
+ * HS256 is ever accepted.
  */
-int token_verify(const char *token, const void *key, size_t key_len, int64_t now_ms,
+int token_verify(const char *token, const struct key_set *keys, int64_t now_ms,
     struct token_claims *claims_r);
 
 #define REFRESH_TEXT 48 /* a refresh token: 43 characters of base64url and NUL */

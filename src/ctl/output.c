@@ -301,6 +301,52 @@ output_user_added(struct json_object *data)
 }
 
 void
+output_sessions(struct json_object *data)
+{
+	struct json_object *l = list(data, "items");
+
+	printf("%-30s  %-24s  %-24s  %-15s  %s\n", "ID", "CREATED", "USED", "ADDRESS", "AGENT");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *s = json_object_array_get_idx(l, i);
+
+		printf("%-30s  %-24s  %-24s  %-15s  ", str(s, "id"), str(s, "created_at"),
+		    str(s, "used_at"), str(s, "address"));
+		print_safe(str(s, "agent"));
+		putchar('\n');
+	}
+}
+
+void
+output_ended(struct json_object *data)
+{
+	int64_t n = num(data, "ended");
+
+	printf("ended %" PRId64 " login%s\n", n, n == 1 ? "" : "s");
+}
+
+void
+output_key(struct json_object *data)
+{
+	printf("key %s signs from now on\n", str(data, "id"));
+}
+
+void
+output_keys(struct json_object *data)
+{
+	struct json_object *l = list(data, "keys");
+
+	printf("%-32s  %-24s  %s\n", "ID", "CREATED", "USE");
+	for (size_t i = 0; l && i < json_object_array_length(l); i++) {
+		struct json_object *k = json_object_array_get_idx(l, i);
+		bool signs = false;
+
+		json_get_bool(k, "signs", &signs);
+		printf("%-32s  %-24s  %s\n", str(k, "id"), str(k, "created_at"),
+		    signs ? "signs" : "verifies");
+	}
+}
+
+void
 output_done(struct json_object *data)
 {
 	puts("done");

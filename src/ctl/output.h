@@ -20,6 +20,10 @@ void output_conversations(struct json_object *data);
 void output_conversation(struct json_object *data);
 void output_message(struct json_object *data);
 void output_user_added(struct json_object *data);
+void output_sessions(struct json_object *data);
+void output_ended(struct json_object *data);
+void output_key(struct json_object *data);
+void output_keys(struct json_object *data);
 void output_done(struct json_object *data);
 void output_shutdown(struct json_object *data);
 

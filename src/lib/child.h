@@ -24,7 +24,8 @@ enum chan_type {
 	/* master -> child */
 	CHAN_CONF = 1,   /* u32 slot, u32 workers now, str log target (stderr|syslog), conf_pack() */
 	CHAN_RELOAD,     /* conf_pack(): use it from now on */
-	CHAN_SECRET,     /* str name ("token"), bytes; worker only */
+	CHAN_SECRET,     /* id: serial; keys_pack(): the keys of access tokens; worker only; again when
+	                    they have changed */
 	CHAN_TLS,        /* u32 index of the listen section, bytes certificates, bytes key, bytes
 	                    ticket key; worker only; again when they have changed */
 	CHAN_ADDRESSES,  /* fd: memory that the workers share for limits per address */
@@ -38,7 +39,8 @@ enum chan_type {
 	/* child -> master */
 	CHAN_READY = 64, /* serving */
 	CHAN_CTL_REPLY,  /* id of the CHAN_CTL; bytes: JSON answer */
-	CHAN_DRAINING    /* nothing accepted any more */
+	CHAN_DRAINING,   /* nothing accepted any more */
+	CHAN_SECRET_TAKEN /* id of the CHAN_SECRET: these keys are used from now on */
 };
 #define CHAN_PEER_ARCHIVER 0xffffU
 

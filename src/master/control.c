@@ -35,8 +35,8 @@ struct control_call {
 	struct control_call *prev, *next;
 };
 
-static void
-reply_error(struct ctlsock_peer *peer, const char *code, const char *text, int status)
+void
+control_reply_error(struct ctlsock_peer *peer, const char *code, const char *text, int status)
 {
 	struct buf b;
 
@@ -48,8 +48,8 @@ reply_error(struct ctlsock_peer *peer, const char *code, const char *text, int s
 	buf_fini(&b);
 }
 
-static void
-reply_data(struct ctlsock_peer *peer, struct buf *data)
+void
+control_reply_data(struct ctlsock_peer *peer, struct buf *data)
 {
 	struct buf b;
 
@@ -93,7 +93,7 @@ do_status(struct master *m, struct ctlsock_peer *peer)
 	for (size_t i = 0; i < m->proc_count; i++)
 		put_process(&b, &m->procs[i], now);
 	buf_puts(&b, "]}");
-	reply_data(peer, &b);
+	control_reply_data(peer, &b);
 	buf_fini(&b);
 }
 
@@ -104,7 +104,7 @@ do_ping(struct master *m, struct ctlsock_peer *peer)
 
 	buf_init(&b);
 	buf_puts(&b, "{\"pong\":true}");
-	reply_data(peer, &b);
+	control_reply_data(peer, &b);
 	buf_fini(&b);
 }
 
@@ -117,7 +117,7 @@ do_conf(struct master *m, struct ctlsock_peer *peer)
 	struct buf b;
 
 	if (!f) {
-		reply_error(peer, "internal", strerror(errno), EX_OSERR);
+		control_reply_error(peer, "internal", strerror(errno), EX_OSERR);
 		return;
 	}
 	conf_dump(m->conf, f);
@@ -126,7 +126,7 @@ do_conf(struct master *m, struct ctlsock_peer *peer)
 	buf_puts(&b, "{\"text\":");
 	json_put_string(&b, text, len);
 	buf_putc(&b, '}');
-	reply_data(peer, &b);
+	control_reply_data(peer, &b);
 	buf_fini(&b);
 	free(text);
 }
@@ -138,7 +138,7 @@ do_reload(struct master *m, struct ctlsock_peer *peer)
 	struct buf b;
 
 	if (master_reload(m, &text, &errors) < 0) {
-		reply_error(peer, "bad_configuration", text, EX_CONFIG);
+		control_reply_error(peer, "bad_configuration", text, EX_CONFIG);
 	} else {
 		buf_init(&b);
 		buf_puts(&b, "{\"wants_restart\":");
@@ -148,7 +148,7 @@ do_reload(struct master *m, struct ctlsock_peer *peer)
 			json_put_string(&b, errors, strlen(errors));
 		}
 		buf_putc(&b, '}');
-		reply_data(peer, &b);
+		control_reply_data(peer, &b);
 		buf_fini(&b);
 	}
 	free(text);
@@ -162,7 +162,7 @@ do_shutdown(struct master *m, struct ctlsock_peer *peer)
 
 	buf_init(&b);
 	buf_printf(&b, "{\"pid\":%d}", (int)getpid());
-	reply_data(peer, &b);
+	control_reply_data(peer, &b);
 	buf_fini(&b);
 	if (!m->stopping)
 		master_stop(m);
@@ -176,6 +176,8 @@ static const struct command {
     {"ping", do_ping},
     {"conf", do_conf},
     {"reload", do_reload},
+    {"key.rotate", keys_rotate_now},
+    {"key.list", keys_list},
     {"shutdown", do_shutdown},
 };
 
@@ -192,7 +194,7 @@ call_free(struct control_call *c)
 static void
 call_failed(struct control_call *c, const char *code, const char *text)
 {
-	reply_error(c->peer, code, text, EX_TEMPFAIL);
+	control_reply_error(c->peer, code, text, EX_TEMPFAIL);
 	call_free(c);
 }
 
@@ -210,7 +212,7 @@ forward(struct master *m, struct ctlsock_peer *peer, const char *line, size_t le
 	struct control_call *c;
 
 	if (!w) {
-		reply_error(
+		control_reply_error(
 		    peer, "unavailable", "no worker is ready; see palaverctl status", EX_TEMPFAIL);
 		return;
 	}
@@ -262,7 +264,8 @@ on_request(void *arg, struct ctlsock_peer *peer, const char *line, size_t len)
 	struct json_object *o = json_parse(line, len, &json_default_limits, &why);
 
 	if (!o || !json_get_str(o, "command", &name) || !name) {
-		reply_error(peer, "bad_request", "a request is {\"command\":\"..\"}", EX_USAGE);
+		control_reply_error(
+		    peer, "bad_request", "a request is {\"command\":\"..\"}", EX_USAGE);
 		json_object_put(o);
 		return;
 	}

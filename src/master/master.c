@@ -111,6 +111,7 @@ master_reload(struct master *m, char **text_r, char **errors_r)
 	m->conf = merged;
 	log_set_level((enum log_level)log_level_parse(m->conf->log_level));
 	certs_reload(m, errors_r);
+	keys_reload(m, errors_r);
 	proc_reload_all(m);
 	log_info("master.reloaded", "wants_restart=%s", log_quote(buf_cstr(&kept)));
 	*text_r = buf_steal(&kept);

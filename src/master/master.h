@@ -15,6 +15,7 @@
 #include "lib/conf.h"
 #include "lib/ctlsock.h"
 #include "lib/imsg.h"
+#include "lib/keys.h"
 
 #define WORKERS_MAX 63
 
@@ -38,6 +39,7 @@ struct proc {
 	ev_timer restart;
 	ev_child watch;
 	struct imsg_chan *chan;
+	uint32_t keys_serial;    /* what it has said to have */
 	struct proc *served_by; /* a neighbour that has this slot's listeners */
 };
 
@@ -61,7 +63,11 @@ struct master {
 	size_t proc_count;
 	struct listener *listeners;          /* one a worker slot */
 	char addresses[CONF_LISTEN_MAX][80]; /* "127.0.0.1:8080", as bound */
-	struct buf token_key;
+	struct key_set keys;   /* of access tokens; the rest of them is keys.c's */
+	uint32_t keys_serial;  /* counts what was sent to workers */
+	bool keys_pending;     /* not all workers have the new ones */
+	ev_timer keys_timeout;
+	struct ctlsock_peer *keys_peer; /* waits for it; NULL */
 	struct certificate certificates[CONF_LISTEN_MAX];
 	uint8_t ticket_key[80]; /* TLS_TICKET_KEY */
 	int addresses_fd;       /* memory for limits per address */
@@ -82,8 +88,6 @@ void setup_privileges(struct master *m);
 void setup_directories(struct master *m);
 void setup_lock(struct master *m);
 void setup_pid_file(struct master *m);
-void setup_given_key(struct master *m);
-void setup_own_key(struct master *m);
 void setup_limits(struct master *m);
 void setup_addresses(struct master *m);
 /* The parent waits for the tree and exits; returns in the daemon. */
@@ -100,6 +104,20 @@ void certs_free(struct certificate certs[CONF_LISTEN_MAX]);
 void setup_certificates(struct master *m);
 /* On a reload: new contents of the files; *errors_r: of those that keep the old, or NULL. */
 void certs_reload(struct master *m, char **errors_r);
+
+/* keys.c */
+/* The administrator's keys: read before privileges are dropped, the file may be root's. */
+void setup_given_keys(struct master *m);
+void setup_own_keys(struct master *m); /* or our own, made at the first start */
+/* 0, or -1 with *error_r "path: what is wrong" (caller frees). */
+int keys_load(const char *path, struct key_set *set, char **error_r);
+void keys_send(struct proc *p);
+void keys_taken(struct proc *p, uint32_t serial);
+void keys_worker_gone(struct master *m);
+void keys_rotate_now(struct master *m, struct ctlsock_peer *peer); /* answers later */
+void keys_list(struct master *m, struct ctlsock_peer *peer);
+/* On a reload: what accounts.key_file has now; *errors_r is added to. */
+void keys_reload(struct master *m, char **errors_r);
 
 /* proc.c */
 void proc_init_all(struct master *m);
@@ -125,6 +143,8 @@ void master_stop(struct master *m);
 
 /* control.c */
 void control_open(struct master *m);
+void control_reply_error(struct ctlsock_peer *peer, const char *code, const char *text, int status);
+void control_reply_data(struct ctlsock_peer *peer, struct buf *data); /* a JSON object */
 void control_reply_from_worker(struct master *m, const struct imsg *msg);
 void control_worker_gone(struct master *m, const struct proc *p);
 void control_close(struct master *m);

@@ -100,17 +100,16 @@ static int
 test_only(const struct options *o, const struct conf *c)
 {
 	struct certificate certs[CONF_LISTEN_MAX];
-	struct buf key;
+	struct key_set keys;
 	char *error;
 	int status;
 
 	if (*c->accounts_key_file) {
-		buf_init(&key);
-		if (conf_read_secret(c->accounts_key_file, 32, 1024, &key, &error) < 0) {
+		if (keys_load(c->accounts_key_file, &keys, &error)) {
 			fprintf(stderr, "palaverd: accounts.key_file: %s\n", error);
 			return EX_NOPERM;
 		}
-		buf_fini(&key);
+		explicit_bzero(&keys, sizeof(keys));
 	}
 	status = certs_load(c, certs, &error);
 	if (status) {
@@ -170,14 +169,14 @@ main(int argc, char **argv)
 		setup_daemon(&m);
 	master_prepare(&m);
 	/* What may need root, and what may be refused without having changed anything. */
-	setup_given_key(&m);
+	setup_given_keys(&m);
 	setup_certificates(&m);
 	listener_open_all(&m);
 	setup_privileges(&m);
 	setup_directories(&m);
 	setup_lock(&m);
 	setup_pid_file(&m);
-	setup_own_key(&m);
+	setup_own_keys(&m);
 	setup_limits(&m);
 	setup_addresses(&m);
 	if (m.to_syslog)

@@ -78,19 +78,6 @@ send_conf(struct proc *p)
 }
 
 static void
-send_token_key(struct proc *p)
-{
-	struct buf b;
-
-	buf_init(&b);
-	pack_str(&b, "token");
-	pack_bytes(&b, p->master->token_key.data, p->master->token_key.len);
-	imsg_send_buf(p->chan, CHAN_SECRET, 0, &b);
-	explicit_bzero(b.data, b.len);
-	buf_fini(&b);
-}
-
-static void
 send_certificates(struct proc *p)
 {
 	struct master *m = p->master;
@@ -174,7 +161,7 @@ introduce(struct proc *p)
 	send_conf(p);
 	if (p->role == PROC_WORKER) {
 		send_addresses(p); /* before the secret, with which the worker opens */
-		send_token_key(p);
+		keys_send(p);
 		send_certificates(p);
 	}
 	if (p->role == PROC_HUB)
@@ -251,6 +238,9 @@ on_message(void *arg, struct imsg *msg)
 	case CHAN_CTL_REPLY:
 		control_reply_from_worker(p->master, msg);
 		break;
+	case CHAN_SECRET_TAKEN:
+		keys_taken(p, msg->id);
+		break;
 	case CHAN_DRAINING:
 		break;
 	default:
@@ -316,6 +306,7 @@ proc_start(struct proc *p)
 	p->watch.data = p;
 	ev_child_start(loop_ev(), &p->watch);
 	p->generation++;
+	p->keys_serial = 0;
 	p->state = PROC_STARTING;
 	p->started_ms = clock_mono_ms();
 	p->chan = imsg_chan_new(sv[0], &handler, p);
@@ -406,6 +397,7 @@ proc_gone(struct proc *p, int status)
 	log_exit(p, status, lived);
 	imsg_chan_free(&p->chan);
 	control_worker_gone(p->master, p);
+	keys_worker_gone(p->master);
 	p->pid = 0;
 	p->state = PROC_DOWN;
 	if (p->role == PROC_WORKER)

@@ -32,8 +32,6 @@
 
 #define LOCK_WAIT_MS  5000
 #define LOCK_CHECK_MS 50
-#define KEY_MIN       32
-#define KEY_MAX       1024
 #define FD_RESERVE    200
 
 /* Creates the directory for the target user if it is missing. */
@@ -195,46 +193,6 @@ setup_pid_file(struct master *m)
 		    "run_dir",
 		    pid_in(m->pid_fd), m->conf->run_dir);
 	write_pid(m->pid_fd);
-}
-
-static void
-read_key(struct master *m, const char *path)
-{
-	char *error;
-
-	if (conf_read_secret(path, KEY_MIN, KEY_MAX, &m->token_key, &error) < 0)
-		fatal(EX_NOPERM, "setup.bad_secret", "accounts.key_file: %s", error);
-}
-
-/* The key of the administrator's: read before privileges are dropped, it may be root's. */
-void
-setup_given_key(struct master *m)
-{
-	if (*m->conf->accounts_key_file)
-		read_key(m, m->conf->accounts_key_file);
-}
-
-/* Or one of our own, made once. */
-void
-setup_own_key(struct master *m)
-{
-	char *own = xasprintf("%s/token.key", m->conf->state_dir);
-	uint8_t key[KEY_MIN];
-	int fd;
-
-	if (!m->token_key.len && access(own, F_OK) < 0) {
-		random_bytes(key, sizeof(key));
-		for (size_t i = 0; i < sizeof(key); i++)
-			key[i] |= key[i] == '\n'; /* a newline at the end would be dropped */
-		fd = open(own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (fd < 0 || write(fd, key, sizeof(key)) != sizeof(key) || fsync(fd) < 0)
-			fatal(EX_CANTCREAT, "setup.no_key", "file=%s err=%s", own, strerror(errno));
-		close(fd);
-		explicit_bzero(key, sizeof(key));
-	}
-	if (!m->token_key.len)
-		read_key(m, own);
-	free(own);
 }
 
 /*

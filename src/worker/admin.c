@@ -215,6 +215,33 @@ stats(struct admin_call *call, const char *username, const char *password)
 	buf_fini(&b);
 }
 
+static void
+user_revoke(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_revoke(call->worker->chat, username, admin_done, call);
+}
+
+static void
+session_list(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_sessions(call->worker->chat, username, admin_done, call);
+}
+
+static void
+session_kill(struct admin_call *call, const char *username, const char *password)
+{
+	const char *id = "";
+
+	json_get_str(call->body, "id", &id);
+	chat_session_kill(call->worker->chat, id, admin_done, call);
+}
+
+static void
+kick(struct admin_call *call, const char *username, const char *password)
+{
+	chat_user_kick(call->worker->chat, username, admin_done, call);
+}
+
 static const struct admin_command {
 	const char *name;
 	bool username, password; /* needed */
@@ -232,6 +259,10 @@ static const struct admin_command {
     {"conversation.list", false, false, conversation_list},
     {"conversation.show", false, false, conversation_show},
     {"message.show", false, false, message_show},
+    {"user.revoke", true, false, user_revoke},
+    {"session.list", true, false, session_list},
+    {"session.kill", false, false, session_kill},
+    {"kick", true, false, kick},
     {"stats", false, false, stats},
 };
 

@@ -203,7 +203,7 @@ load_revocations(struct worker *w, const char *path)
 }
 
 static void
-worker_start(struct worker *w, const uint8_t *key, size_t key_len)
+worker_start(struct worker *w, const struct key_set *keys)
 {
 	const struct conf *c = w->child->conf;
 	char *path = xasprintf("%s/palaver.db", c->state_dir);
@@ -221,8 +221,7 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	w->store = store_open(&store_sqlite, path, STORE_THREADS);
 	open_journal(w, c);
 	fill_chat_opts(&chat_opts, c);
-	chat_opts.key = key;
-	chat_opts.key_len = key_len;
+	chat_opts.keys = keys;
 	w->chat = chat_new(&chat_opts, w->store, w->journal);
 	w->bus = bus_local_new(&bus_handler, w);
 	chat_set_bus(w->chat, w->bus);
@@ -242,19 +241,22 @@ worker_start(struct worker *w, const uint8_t *key, size_t key_len)
 	child_ready(w->child);
 }
 
+/* With the first keys the worker opens everything. */
 static void
 on_secret(struct worker *w, const struct imsg *m)
 {
+	struct key_set keys;
 	struct unpack u;
-	char name[32];
-	const void *key;
-	size_t len;
 
 	unpack_init(&u, m->data, m->len);
-	unpack_strn(&u, name, sizeof(name));
-	key = unpack_bytes(&u, &len);
-	if (unpack_ok(&u) && strcmp(name, "token") == 0 && !w->chat)
-		worker_start(w, key, len);
+	if (!keys_unpack(&u, &keys))
+		fatal(EX_SOFTWARE, "worker.bad_keys", "the master's keys are damaged");
+	if (w->chat)
+		chat_set_keys(w->chat, &keys);
+	else
+		worker_start(w, &keys);
+	explicit_bzero(&keys, sizeof(keys));
+	imsg_send(w->child->chan, CHAN_SECRET_TAKEN, m->id, -1, NULL, 0);
 }
 
 /* The master has checked it. */

@@ -120,7 +120,7 @@ test("refused: a secret that others may read, is too short, or is not there", as
   const before = picture(s.stateDir);
   const cases = [
     ["x".repeat(40), 0o644, /key: may be read or written by others \(mode 0644\); chmod 600 it/],
-    ["short", 0o600, /key: holds 5 bytes; 32 to 1024 are needed/],
+    ["short", 0o600, /key: holds 5 bytes; 32 to 40960 are needed/],
     [null, 0, /key: cannot be read: No such file or directory/],
   ];
   for (const [text, mode, message] of cases) {

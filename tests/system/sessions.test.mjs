@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: ISC
 // Logins: tokens, their rotation, and how sessions end: on every worker, whatever dies meanwhile.
 import assert from "node:assert";
+import { spawn } from "node:child_process";
 import fs from "node:fs";
+import path from "node:path";
 import test from "node:test";
 import { io } from "socket.io-client";
 import { rest, restRetry, signup } from "./lib/client.mjs";
-import { Server, until } from "./lib/server.mjs";
+import { Server, palaverctl, until } from "./lib/server.mjs";
 
 const PASSWORD = "correct horse";
 const WORKERS = 4;
@@ -250,10 +252,193 @@ test("a socket that has moved to another worker goes with its session", async (t
 test("a polling client is told why and cut, too", async () => {
   await signup(server.base, "poller");
   const l = await login("poller");
-  const socket = await connect(l.access_token, ["polling"]);
+  const pollers = [];
+  for (let i = 0; i < 10; i++) pollers.push(await connect(l.access_token, ["polling"]));
   const since = Date.now();
   await logout(l.refresh_token);
-  await allEnd([socket], "logged_out", since);
+  await allEnd(pollers, "logged_out", since);
+});
+
+// ---- the administrator ----
+
+const ctl = (...args) => {
+  const r = server.ctl(["--json", ...args]);
+  assert.equal(r.status, 0, r.stdout + r.stderr);
+  return JSON.parse(r.stdout).data;
+};
+
+test("the administrator lists a user's sessions, kills one, revokes all", async (t) => {
+  await signup(server.base, "watched");
+  const one = await login("watched"), two = await login("watched");
+  const { items } = ctl("session", "list", "watched");
+  assert.equal(items.length, 3);
+  assert.ok(items.some((s) => s.id === claims(one.access_token).sid && !s.current));
+  assert.match(server.ctl(["session", "list", "watched"]).stdout, /ses_\w+ .*127\.0\.0\.1/);
+  const socket = await connect(one.access_token);
+  let since = Date.now();
+  assert.deepEqual(ctl("session", "kill", claims(one.access_token).sid), { ended: 1 });
+  await allEnd([socket], "revoked", since);
+  assert.equal(server.ctl(["session", "kill", claims(one.access_token).sid]).status, 67);
+  assert.equal(server.ctl(["session", "kill", "x"]).status, 67);
+  assert.equal((await me(two.access_token)).status, 200);
+  const sockets = await everywhere(t, two.access_token);
+  since = Date.now();
+  assert.equal(server.ctl(["user", "revoke", "watched"]).stdout, "ended 2 logins\n");
+  await allEnd(sockets, "revoked", since);
+  await refusedEverywhere(two.access_token);
+  assert.deepEqual(ctl("session", "list", "watched").items, []);
+  for (const args of [["user", "revoke"], ["session", "list"], ["kick"]]) assert.equal(server.ctl([...args, "nobody"]).status, 67);
+  assert.equal((await login("watched")).user.username, "watched");
+});
+
+test("kick cuts a user's sockets on every worker and ends no login", async (t) => {
+  await signup(server.base, "kicked");
+  const l = await login("kicked"), other = await signup(server.base, "unkicked");
+  const sockets = await everywhere(t, l.access_token), bystander = await connect(other.token);
+  t.after(() => bystander.close());
+  const since = Date.now();
+  assert.equal(server.ctl(["kick", "kicked"]).stdout, "done\n");
+  await allEnd(sockets, undefined, since);
+  assert.equal((await me(l.access_token)).status, 200);
+  const again = await connect(l.access_token);
+  t.after(() => again.close());
+  assert.ok(bystander.connected);
+});
+
+// ---- keys ----
+
+const kid = (token) => JSON.parse(Buffer.from(token.split(".")[0], "base64url")).kid;
+
+test("a rotation of the keys logs nobody out, and every worker signs with the new one", async (t) => {
+  await signup(server.base, "keys");
+  const l = await login("keys");
+  const before = ctl("key", "list").keys;
+  assert.equal(kid(l.access_token), before[0].id);
+  assert.ok(before[0].signs);
+  const sockets = await everywhere(t, l.access_token);
+  const { id } = ctl("key", "rotate");
+  const after = ctl("key", "list").keys;
+  assert.deepEqual(after.map((k) => [k.id, k.signs]), [[id, true], ...before.map((k) => [k.id, false])]);
+  for (let i = 0; i < 40; i++) {
+    const r = await fetch(`${server.base}/v1/auth/login`, {
+      method: "POST",
+      headers: { "content-type": "application/json", connection: "close" },
+      body: JSON.stringify({ username: "keys", password: PASSWORD }),
+    });
+    assert.equal(kid((await r.json()).access_token), id);
+    const old = await fetch(`${server.base}/v1/users/me`, { headers: { authorization: `Bearer ${l.access_token}`, connection: "close" } });
+    assert.equal(old.status, 200);
+  }
+  assert.ok(sockets.every((s) => s.connected));
+  assert.equal((await refresh(l.refresh_token)).status, 200);
+  const file = path.join(server.stateDir, "token.keys"), text = fs.readFileSync(file, "utf8");
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  assert.match(text, new RegExp(`^palaver-keys 1\n(#.*\n)*${id} \\d{4}-.*Z [0-9a-f]{64}\n${before[0].id} `));
+  const hex = text.match(/[0-9a-f]{64}/g);
+  for (const args of [["key", "list"], ["--json", "key", "list"], ["key", "rotate"]])
+    for (const secret of hex) assert.ok(!server.ctl(args).stdout.includes(secret));
+});
+
+test("worker by worker: what one signs with the new key every other takes at once", async () => {
+  await signup(server.base, "step");
+  const answers = [];
+  let going = true;
+  const asker = async () => {
+    while (going) {
+      const l = await restRetry(server.base, "POST", "/v1/auth/login", { body: { username: "step", password: PASSWORD } });
+      answers.push((await restRetry(server.base, "GET", "/v1/users/me", { token: l.body.access_token })).status);
+    }
+  };
+  const askers = Array.from({ length: 4 }, asker);
+  for (let i = 0; i < 6; i++) {
+    const answered = answers.length;
+    const r = await new Promise((f) => spawn(palaverctl, ["-c", server.confPath, "key", "rotate"]).on("exit", f));
+    assert.equal(r, 0);
+    await until("more was asked", () => answers.length > answered + 8);
+  }
+  going = false;
+  await Promise.all(askers);
+  assert.deepEqual(answers.filter((s) => s !== 200), []);
+});
+
+test("a worker that stands still is waited for, and one that starts gets all keys", async () => {
+  await signup(server.base, "late");
+  const l = await login("late"), before = kid(l.access_token);
+  const victim = server.processes("worker")[3].pid;
+  process.kill(victim, "SIGSTOP");
+  const rotation = new Promise((resolve) => {
+    const p = spawn(palaverctl, ["-c", server.confPath, "--json", "key", "rotate"]);
+    let out = "";
+    p.stdout.on("data", (d) => (out += d));
+    p.on("exit", () => resolve(JSON.parse(out)));
+  });
+  await until("the new key is there and does not sign", () => {
+    const { keys } = ctl("key", "list");
+    return !keys[0].signs && keys[1].signs && keys[1].id === before;
+  });
+  assert.equal(JSON.parse(server.ctl(["--json", "key", "rotate"]).stdout).code, "busy");
+  process.kill(victim, "SIGKILL");
+  const answer = await rotation;
+  assert.ok(answer.ok, JSON.stringify(answer));
+  await until("its successor is ready", () => server.processes("worker").filter((w) => w.state === "ready").length === WORKERS);
+  for (let i = 0; i < 40; i++) {
+    const r = await fetch(`${server.base}/v1/users/me`, { headers: { authorization: `Bearer ${l.access_token}`, connection: "close" } });
+    assert.equal(r.status, 200);
+  }
+});
+
+test("the one key of versions before is taken over, and the keys survive a restart", async (t) => {
+  const s = new Server({ workers: 2 });
+  t.after(() => s.remove());
+  fs.mkdirSync(s.stateDir, { mode: 0o700 });
+  fs.writeFileSync(path.join(s.stateDir, "token.key"), Buffer.alloc(32, 7), { mode: 0o600 });
+  await s.start();
+  const ann = await signup(s.base, "ann");
+  assert.equal(kid(ann.token), "0");
+  assert.deepEqual(fs.readdirSync(s.stateDir).filter((f) => f.startsWith("token")), ["token.keys"]);
+  assert.match(fs.readFileSync(path.join(s.stateDir, "token.keys"), "utf8"), /\n0 .*Z (07){32}\n/);
+  const { id } = JSON.parse(s.ctl(["--json", "key", "rotate"]).stdout).data;
+  await s.stop();
+  await s.start();
+  assert.equal((await rest(s.base, "GET", "/v1/users/me", { token: ann.token })).status, 200);
+  assert.equal(kid((await signup(s.base, "bob")).token), id);
+});
+
+test("keys that cannot be written change nothing", async (t) => {
+  const s = new Server({ workers: 2 });
+  t.after(() => s.remove());
+  await s.start();
+  const file = path.join(s.stateDir, "token.keys"), text = fs.readFileSync(file, "utf8");
+  fs.mkdirSync(`${file}.new`); // root may write anywhere else
+  const r = JSON.parse(s.ctl(["--json", "key", "rotate"]).stdout);
+  assert.equal(r.code, "not_saved");
+  assert.match(r.error, /nothing has changed/);
+  assert.equal(fs.readFileSync(file, "utf8"), text);
+  fs.rmdirSync(`${file}.new`);
+  assert.equal(s.ctl(["key", "rotate"]).status, 0);
+});
+
+test("the administrator's file of keys is changed by hand and reloaded", async (t) => {
+  const s = new Server({ workers: 2 });
+  const file = path.join(s.dir, "keys");
+  t.after(() => s.remove());
+  const line = (id, byte) => `${id} 2026-01-31T12:00:00Z ${byte.repeat(32)}\n`;
+  const write = (...lines) => fs.writeFileSync(file, `palaver-keys 1\n${lines.join("")}`, { mode: 0o600 });
+  write(line("one", "01"));
+  s.options.conf = `accounts { key_file = "${file}" }`;
+  await s.start();
+  const ann = await signup(s.base, "ann");
+  assert.equal(kid(ann.token), "one");
+  assert.match(s.ctl(["key", "rotate"]).stderr, /reload/);
+  write(line("two", "02"), line("one", "01"));
+  assert.equal(s.ctl(["reload"]).status, 0);
+  await until("the first key signs", async () => JSON.parse(s.ctl(["--json", "key", "list"]).stdout).data.keys[0].signs);
+  await until("workers sign with it", async () => kid((await rest(s.base, "POST", "/v1/auth/login", { body: { username: "ann", password: PASSWORD } })).body.access_token) === "two");
+  assert.equal((await rest(s.base, "GET", "/v1/users/me", { token: ann.token })).status, 200);
+  write("three 2026-01-31T12:00:00Z\n");
+  assert.match(JSON.parse(s.ctl(["--json", "reload"]).stdout).data.not_taken, /keys: line 2: a key is three words/);
+  assert.equal((await rest(s.base, "GET", "/v1/users/me", { token: ann.token })).status, 200);
+  assert.deepEqual(fs.readdirSync(s.stateDir).filter((f) => f.startsWith("token")), []);
 });
 
 // ---- under trouble ----

@@ -201,8 +201,8 @@ assert_before(uint64_t before, size_t limit, const char *want)
 static int
 setup(void **state)
 {
-	static const uint8_t key[32];
-	struct chat_opts o = {.hash_cost = 1, .hash_queue = 1, .key = key, .key_len = sizeof(key)};
+	static const struct key_set keys = {.count = 1};
+	struct chat_opts o = {.hash_cost = 1, .hash_queue = 1, .keys = &keys};
 
 	loop_init();
 	store = store_open(&fake_store, "", 1);

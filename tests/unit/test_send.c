@@ -222,14 +222,13 @@ run_until_submits(int n)
 static int
 setup(void **state)
 {
-	static const uint8_t key[32];
+	static const struct key_set keys = {.count = 1};
 	struct chat_opts o = {.max_text = 20,
 	    .rate = 10,
 	    .burst = 10,
 	    .hash_cost = 1,
 	    .hash_queue = 1,
-	    .key = key,
-	    .key_len = sizeof(key)};
+	    .keys = &keys};
 
 	loop_init();
 	lookup_err = ERR_NOT_FOUND;
