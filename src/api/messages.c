@@ -139,7 +139,7 @@ api_put_read(struct api_call *call)
 	else if (seq < 0)
 		api_fail(call, ERR_INVALID_FIELD, "/seq", "not_a_seq");
 	else
-		chat_read_set(call->api->chat, call->who.user, NULL, call->params[0], (uint64_t)seq,
+		chat_read_set(call->api->chat, call->who.user, call->params[0], (uint64_t)seq,
 		    api_done, call);
 }
 

@@ -119,6 +119,6 @@ socket_read_set(struct socket_call *call, struct json_object *body)
 	if (seq < 0)
 		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, "/seq", "not_a_seq");
 	else
-		chat_read_set(chat_of(call), user_of(call), call->socket->client, conversation,
-		    (uint64_t)seq, socket_done, call);
+		chat_read_set(
+		    chat_of(call), user_of(call), conversation, (uint64_t)seq, socket_done, call);
 }

@@ -310,7 +310,7 @@ void chat_message_show(struct chat *c, const char *message, chat_done done, void
  * {"conversation_id","seq"}: where the position is now.  The user's devices and, but in
  * channels, the other members hear read.updated.
  */
-void chat_read_set(struct chat *c, const char *user, struct client *client,
+void chat_read_set(struct chat *c, const char *user,
     const char *conversation, uint64_t seq, chat_done done, void *arg);
 /* Of this user alone, whose devices hear mute.updated. */
 void chat_mute(struct chat *c, const char *user, const char *conversation, bool mute,

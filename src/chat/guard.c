@@ -17,7 +17,7 @@
 #include "chat/chat_int.h"
 #include "lib/address.h"
 
-#define KEY_MAX     80
+#define GUARD_KEY_MAX     80
 #define ACCOUNT_MAX 40 /* a username, or an id */
 
 int64_t
@@ -71,7 +71,7 @@ static void
 count(struct guard_op *op, const char *kind, const char *what, uint64_t add, int64_t window,
     void (*next)(struct guard_op *, uint64_t, int64_t))
 {
-	char key[KEY_MAX];
+	char key[GUARD_KEY_MAX];
 
 	snprintf(key, sizeof(key), "%s:%s", kind, what);
 	op->next = next;

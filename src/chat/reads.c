@@ -297,8 +297,8 @@ reader_checked(struct store_req *req)
 }
 
 void
-chat_read_set(struct chat *c, const char *user, struct client *client, const char *conversation,
-    uint64_t seq, chat_done done, void *arg)
+chat_read_set(struct chat *c, const char *user, const char *conversation, uint64_t seq,
+    chat_done done, void *arg)
 {
 	struct read_op *op;
 
@@ -306,7 +306,7 @@ chat_read_set(struct chat *c, const char *user, struct client *client, const cha
 		chat_answer_error(done, arg, ERR_NOT_FOUND, NULL, NULL);
 		return;
 	}
-	if (!send_admit(c, client, done, arg))
+	if (!send_admit(c, done, arg))
 		return;
 	op = read_op_new(c, user, conversation, done, arg);
 	op->seq = seq;

@@ -138,8 +138,8 @@ open_client(void)
 static int
 setup(void **state)
 {
-	const struct chat_opts opts = {
-	    .rate = 100, .burst = 100, .key = (const uint8_t *)"k", .key_len = 1};
+	static const struct key_set keys = {.count = 1};
+	const struct chat_opts opts = {.rate = 100, .burst = 100, .keys = &keys};
 
 	loop_init();
 	check_err = answers = last_err = readies = 0;
