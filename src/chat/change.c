@@ -202,7 +202,7 @@ now_read(struct store_req *req)
 	if (req->err)
 		change_fail(op, req->err, NULL, NULL);
 	else if (op->ids && req->conversations[0]->history == HISTORY_JOINED && !op->head_known)
-		range_before(op->chat, op->id, 0, 1, head_read, op);
+		range_before(op->chat, op->id, 0, 0, 1, head_read, op);
 	else
 		make_plan(op, req->conversations[0]);
 	store_req_free(&req);

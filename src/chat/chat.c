@@ -70,6 +70,7 @@ on_state(void *arg, bool up)
 	presence_bus_up(c);
 	room_resubscribe_all(c);
 	send_bus_up(c);
+	outbox_look(c);
 }
 
 /* By kind; a kind that has no row is one of a newer version. */
@@ -172,8 +173,10 @@ chat_free(struct chat **cp)
 	if (!c)
 		return;
 	ev_timer_stop(loop_ev(), &c->retry);
+	outbox_stop(c);
 	password_pool_free(&c->passwords);
 	send_free_all(c);
+	membership_free_all(c);
 	room_free_all(c);
 	presence_free(&c->teller);
 	revocation_free_all(c);

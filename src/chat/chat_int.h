@@ -26,6 +26,8 @@ struct attachment {
 	struct client *client;
 	struct room *room;
 	bool waiting; /* the client's ready() waits for this room */
+	uint64_t serial; /* in the order in which attachments were made */
+	uint64_t confirmed; /* the last reading of memberships that had it (client.c) */
 	/* Of a client that came from another worker: */
 	uint64_t from; /* it was sent all up to this number */
 	bool behind;   /* and what follows is still to be read from the window */
@@ -52,6 +54,8 @@ struct client {
 	bool ready;
 	bool arrived; /* from another worker: a room delivers as soon as it is not behind */
 	struct store_req *loading; /* its arg is cleared when the client goes first */
+	bool verifying; /* memberships were read again, or are being read */
+	uint64_t load_serial; /* attachments up to this one were there when that began */
 	struct loop_task refused;
 	enum presence presence; /* as its device says; never offline */
 	uint64_t mark; /* of the last room_send_once that it was sent */
@@ -60,6 +64,7 @@ struct client {
 };
 
 struct send_op;
+struct membership_check;
 struct teller;
 struct typing_state;
 struct reads;
@@ -86,6 +91,10 @@ struct chat {
 	ev_timer revocation_tick;
 	ev_timer retry;
 	ev_timer room_retry;
+	ev_timer outbox;
+	bool outbox_asked; /* the store's answer is to come */
+	uint64_t attachment_serial;
+	struct membership_check *checks; /* under way (membership.c) */
 	struct chat_stats stats;
 };
 
@@ -127,6 +136,8 @@ void chat_check_member(struct chat *c, const char *conversation, const char *use
 /* client.c */
 struct chat_user *chat_user_find(struct chat *c, const char *id);
 void client_room_ready(struct client *cl, struct attachment *a);
+/* Takes the client out of the room; a is gone then. */
+void client_detach(struct client *cl, struct attachment *a);
 struct attachment *client_attachment(struct client *cl, const char *conversation);
 
 /* revocation.c */
@@ -158,6 +169,12 @@ void room_send_once(struct chat *c, const char (*conversations)[ID_MAX], size_t 
     const char *name, const char *json, size_t len, const char *except);
 void room_resubscribe_all(struct chat *c);
 void room_free_all(struct chat *c);
+/* outbox.c */
+void outbox_start(struct chat *c);
+void outbox_look(struct chat *c); /* now, if the bus is up */
+void outbox_stop(struct chat *c);
+/* membership.c */
+void membership_free_all(struct chat *c);
 
 /* presence.c */
 struct teller *presence_new(struct chat *c);

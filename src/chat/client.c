@@ -4,9 +4,10 @@
  *
  * Opening: register the user with the bus first, then ask the store for the
  * conversations: one that is created in between arrives as an event and attaches
- * the client as well, so none falls between.  The client is ready when every room
- * it is attached to is live; what was published before that is not sent to it, and
- * its first sync finds it.
+ * the client as well, so none falls between.  When every room it is attached to is live
+ * the memberships are read once more: who was removed before the room was subscribed to
+ * has missed the event of it.  Then the client is ready; what was published before that
+ * is not sent to it, and its first sync finds it.
  */
 #include "chat/client.h"
 
@@ -41,12 +42,18 @@ user_get(struct chat *c, const char *id)
 	return u;
 }
 
+static void verify(struct client *cl);
+
 static void
 waited(struct client *cl)
 {
 	assert(cl->waiting > 0);
 	if (--cl->waiting)
 		return;
+	if (!cl->verifying) {
+		verify(cl);
+		return;
+	}
 	cl->ready = true;
 	cl->ops->ready(cl->peer, 0);
 }
@@ -86,6 +93,56 @@ loaded(struct store_req *req)
 		waited(cl);
 }
 
+void
+client_detach(struct client *cl, struct attachment *a)
+{
+	bool waiting = a->waiting;
+
+	room_detach(a);
+	if (waiting)
+		waited(cl);
+}
+
+/* ---- is it still a member of all that? ---- */
+
+/* Those that came by an event since the store was asked are not the answer's to judge. */
+static void
+detach_unconfirmed(struct client *cl)
+{
+	struct attachment *a, *tmp;
+
+	DL_FOREACH_SAFE (cl->rooms, a, tmp) {
+		if (a->confirmed == cl->load_serial || a->serial > cl->load_serial)
+			continue;
+		if (cl->arrived)
+			room_tell_sync_required(a); /* the answer of that says it is gone */
+		client_detach(cl, a);
+	}
+}
+
+static void
+verified(struct store_req *req)
+{
+	struct client *cl = req->arg;
+	int err = req->err;
+
+	if (!cl) { /* closed meanwhile */
+		store_req_free(&req);
+		return;
+	}
+	cl->loading = NULL;
+	for (size_t i = 0; !err && i < req->membership_count; i++)
+		room_attach(cl->chat, cl, req->memberships[i].conversation, 0)->confirmed =
+		    cl->load_serial;
+	store_req_free(&req);
+	if (err) {
+		cl->ops->ready(cl->peer, err);
+		return;
+	}
+	detach_unconfirmed(cl);
+	waited(cl);
+}
+
 /* The store took no request: the answer comes later all the same, like any other. */
 static void
 refused(void *arg)
@@ -123,11 +180,11 @@ client_new(struct chat *c, const struct chat_identity *who, enum presence presen
 	return cl;
 }
 
-/* Asks the store for the user's conversations; loaded() goes on. */
+/* Asks the store for the user's conversations; then() goes on. */
 static void
-client_load(struct client *cl)
+client_load(struct client *cl, void (*then)(struct store_req *))
 {
-	struct store_req *req = store_req_new(STORE_MEMBERSHIPS, loaded, cl);
+	struct store_req *req = store_req_new(STORE_MEMBERSHIPS, then, cl);
 
 	cl->waiting++;
 	str_copy(req->id, sizeof(req->id), cl->user->id);
@@ -139,12 +196,21 @@ client_load(struct client *cl)
 	}
 }
 
+/* All rooms are live, so what changes from now on comes as an event. */
+static void
+verify(struct client *cl)
+{
+	cl->verifying = true;
+	cl->load_serial = cl->chat->attachment_serial;
+	client_load(cl, verified);
+}
+
 struct client *
 client_open(struct chat *c, const struct chat_identity *who, const struct peer_ops *ops, void *peer)
 {
 	struct client *cl = client_new(c, who, PRESENCE_ONLINE, ops, peer);
 
-	client_load(cl);
+	client_load(cl, loaded);
 	return cl;
 }
 
@@ -199,7 +265,7 @@ client_arrive(struct chat *c, const void *state, size_t len, const struct peer_o
 	if (session_is_revoked(c, cl->session)) /* while it was under way */
 		loop_defer(&cl->ended);
 	chat_writes_lower(c, who.user, writes);
-	client_load(cl); /* first, so that ready() cannot come before all rooms are there */
+	client_load(cl, loaded); /* first, so that ready() cannot come before all rooms are there */
 	while (count--) {
 		uint64_t last;
 

@@ -26,12 +26,20 @@ put_events(struct buf *b, const struct range *r, bool comma)
 		put_event(b, r, i, comma || i);
 }
 
+/* Where a member whose history begins at since begins to read. */
+static uint64_t
+seen_from(uint64_t after, uint64_t since)
+{
+	return after > since ? after : since;
+}
+
 /* ---- one page ---- */
 
 struct page_op {
 	struct chat *chat;
 	struct chat_page page;
 	char conversation[ID_MAX];
+	uint64_t since; /* the member sees nothing up to here */
 	struct buf json;
 	size_t count;
 	bool more;
@@ -75,8 +83,8 @@ page_first_half(void *arg, const struct range *r)
 	put_events(&op->json, r, false);
 	op->count = r->count;
 	op->more = r->more;
-	range_after(
-	    op->chat, op->conversation, op->page.around, op->page.limit / 2, page_last_part, op);
+	range_after(op->chat, op->conversation, seen_from(op->page.around, op->since),
+	    op->page.limit / 2, page_last_part, op);
 }
 
 static void
@@ -87,14 +95,17 @@ page_read(struct page_op *op)
 
 	buf_puts(&op->json, "{\"items\":[");
 	if (op->page.around && limit > 1)
-		range_before(c, op->conversation, op->page.around + 1, limit - limit / 2,
+		range_before(c, op->conversation, op->since, op->page.around + 1, limit - limit / 2,
 		    page_first_half, op);
 	else if (op->page.around)
-		range_before(c, op->conversation, op->page.around + 1, 1, page_last_part, op);
+		range_before(
+		    c, op->conversation, op->since, op->page.around + 1, 1, page_last_part, op);
 	else if (op->page.has_after)
-		range_after(c, op->conversation, op->page.after, limit, page_last_part, op);
+		range_after(c, op->conversation, seen_from(op->page.after, op->since), limit,
+		    page_last_part, op);
 	else
-		range_before(c, op->conversation, op->page.before, limit, page_last_part, op);
+		range_before(
+		    c, op->conversation, op->since, op->page.before, limit, page_last_part, op);
 }
 
 static void
@@ -102,10 +113,12 @@ page_member_checked(struct store_req *req)
 {
 	struct page_op *op = req->arg;
 
-	if (req->err)
+	if (req->err) {
 		page_end(op, req->err);
-	else
+	} else {
+		op->since = req->memberships[0].since;
 		page_read(op);
+	}
 	store_req_free(&req);
 }
 
@@ -197,19 +210,27 @@ sync_go_on(struct sync_op *op)
 	    op->left < STORE_PAGE_MAX ? op->left : STORE_PAGE_MAX, sync_part, op);
 }
 
-/* Takes conversations out that the user is not in. */
+static const struct membership *
+find_membership(const struct store_req *req, const char *conversation)
+{
+	for (size_t i = 0; i < req->membership_count; i++)
+		if (strcmp(req->memberships[i].conversation, conversation) == 0)
+			return &req->memberships[i];
+	return NULL;
+}
+
+/* Takes conversations out that the user is not in, and lets the others begin where he may. */
 static void
 sync_drop_foreign(struct sync_op *op, const struct store_req *req)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < op->count; i++) {
-		bool member = false;
+		const struct membership *m = find_membership(req, op->entries[i].conversation);
 
-		for (size_t k = 0; k < req->membership_count && !member; k++)
-			member = strcmp(req->memberships[k].conversation,
-				     op->entries[i].conversation) == 0;
-		if (member)
+		if (m)
+			op->entries[i].after = seen_from(op->entries[i].after, m->since);
+		if (m)
 			op->entries[kept++] = op->entries[i];
 		else
 			buf_printf(&op->gone, "%s\"%s\"", op->gone.len ? "," : "",

@@ -271,6 +271,15 @@ keep_recent(struct range_op *op, const struct bus_window *w)
 	op->recent_more = w->more;
 }
 
+/* Everything after its floor is in the window; backward a full page is enough. */
+static bool
+window_has_all(const struct range_op *op, const struct bus_window *w)
+{
+	if (op->forward)
+		return w->floor <= op->after;
+	return w->more || (op->after && w->floor <= op->after);
+}
+
 static void
 windowed(void *arg, const struct bus_window *w)
 {
@@ -282,7 +291,7 @@ windowed(void *arg, const struct bus_window *w)
 		return;
 	}
 	op->abouts = w->abouts;
-	if (op->forward ? w->floor <= op->after : w->more) { /* the window has it all */
+	if (window_has_all(op, w)) {
 		answer_room(op, w->count);
 		for (size_t i = 0; i < w->count; i++)
 			answer_add(op, w->events[i]);
@@ -297,7 +306,7 @@ windowed(void *arg, const struct bus_window *w)
 	}
 	before = w->count ? w->events[0]->seq : op->before;
 	/* With a full page one row of the store still tells whether there is more. */
-	ask_store(op, 0, before, w->count < op->limit ? op->limit - w->count : 1);
+	ask_store(op, op->after, before, w->count < op->limit ? op->limit - w->count : 1);
 }
 
 static void
@@ -335,11 +344,12 @@ range_after(
 }
 
 void
-range_before(
-    struct chat *c, const char *conversation, uint64_t before, size_t limit, range_cb cb, void *arg)
+range_before(struct chat *c, const char *conversation, uint64_t after, uint64_t before,
+    size_t limit, range_cb cb, void *arg)
 {
 	struct range_op *op = range_new(c, conversation, limit, cb, arg);
 
+	op->after = after;
 	op->before = before ? before : SEQ_END;
 	range_start(op);
 }

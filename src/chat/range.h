@@ -23,8 +23,8 @@ typedef void (*range_cb)(void *arg, const struct range *r);
 /* The oldest `limit` events after `after`; limit <= STORE_PAGE_MAX.  cb runs once, maybe at once. */
 void range_after(struct chat *c, const char *conversation, uint64_t after, size_t limit,
     range_cb cb, void *arg);
-/* The newest `limit` events before `before` (0: no end). */
-void range_before(struct chat *c, const char *conversation, uint64_t before, size_t limit,
-    range_cb cb, void *arg);
+/* The newest `limit` events after `after` and before `before` (0: no end). */
+void range_before(struct chat *c, const char *conversation, uint64_t after, uint64_t before,
+    size_t limit, range_cb cb, void *arg);
 
 #endif

@@ -20,33 +20,11 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "chat/chat_int.h"
-#include "lib/json.h"
+#include "chat/room_int.h"
 #include "lib/log.h"
 
 #define ROOM_RETRY_S 1.0
 
-enum room_state { ROOM_DOWN, ROOM_SUBSCRIBING, ROOM_CATCHING_UP, ROOM_LIVE };
-
-struct pending_event {
-	struct event *ev;
-	struct pending_event *prev, *next;
-};
-
-struct room {
-	char id[ID_MAX];
-	struct chat *chat;
-	enum room_state state;
-	bool known; /* last means something */
-	uint64_t last;
-	unsigned int calls; /* bus callbacks that will come; the room stays until then */
-	struct attachment *members;
-	struct pending_event *pending; /* in order of arrival, which is order of seq */
-	UT_hash_handle hh;
-};
-
-static void retry_later(struct chat *c);
-static void room_subscribe(struct room *r);
 static void room_catch_up(struct room *r);
 
 const char *
@@ -82,11 +60,11 @@ static void
 room_wait(struct room *r)
 {
 	r->state = ROOM_DOWN;
-	retry_later(r->chat);
+	room_retry_later(r->chat);
 }
 
 /* Frees the room if nobody is in it and nothing will call back. */
-static void
+void
 room_release(struct room *r)
 {
 	struct chat *c = r->chat;
@@ -106,7 +84,7 @@ receives(const struct attachment *a, uint64_t seq)
 {
 	const struct client *cl = a->client;
 
-	if (!cl->ready && (!cl->arrived || a->behind))
+	if (a->behind || (!cl->ready && !cl->arrived))
 		return false;
 	return !seq || seq > a->from;
 }
@@ -177,6 +155,22 @@ deliver(struct room *r, const struct event *ev)
 	buf_fini(&json);
 	r->last = ev->seq;
 	r->known = true;
+	if (ev->type == EVENT_MEMBER_LEFT)
+		membership_left(r->chat, ev);
+}
+
+/* What is delivered may take the last member out: the room stays until the end of a list. */
+static void
+room_hold(struct room *r)
+{
+	r->calls++;
+}
+
+static void
+room_let_go(struct room *r)
+{
+	r->calls--;
+	room_release(r);
 }
 
 static void
@@ -190,102 +184,6 @@ tell_sync_required(struct room *r)
 	buf_fini(&json);
 }
 
-/* ---- one client that came from another worker catches up ---- */
-
-struct attachment_fetch {
-	struct attachment *a; /* NULL: gone */
-	struct room *r;
-};
-
-static void
-send_to_one(struct attachment *a, const char *name, const struct buf *json)
-{
-	const struct chat_encoder *enc = &a->room->chat->opts.encoder;
-	void *encoded = enc->encode(name, (const char *)json->data, json->len);
-
-	a->client->ops->send(a->client->peer, encoded);
-	enc->release(encoded);
-	a->room->chat->stats.delivered++;
-}
-
-void
-room_tell_sync_required(struct attachment *a)
-{
-	struct buf json;
-
-	buf_init(&json);
-	buf_printf(&json, "{\"conversation_id\":\"%s\"}", a->room->id);
-	send_to_one(a, "sync.required", &json);
-	buf_fini(&json);
-}
-
-static void
-deliver_to_one(struct attachment *a, const struct event *ev)
-{
-	struct buf json;
-
-	buf_init(&json);
-	event_envelope(&json, ev);
-	send_to_one(a, event_type_name(ev->type), &json);
-	buf_fini(&json);
-	a->from = ev->seq;
-}
-
-static void attachment_catch_up(struct attachment *a);
-
-static void
-fetched(void *arg, const struct bus_window *w)
-{
-	struct attachment_fetch *f = arg;
-	struct attachment *a = f->a;
-	struct room *r = f->r;
-
-	free(f);
-	r->calls--;
-	if (!a) {
-		room_release(r);
-		return;
-	}
-	a->fetch = NULL;
-	if (w->err || r->state != ROOM_LIVE)
-		return; /* room_live() begins again */
-	if (w->floor > a->from) {
-		a->from = r->last;
-		room_tell_sync_required(a);
-	}
-	for (size_t i = 0; i < w->count; i++)
-		if (w->events[i]->seq > a->from)
-			deliver_to_one(a, w->events[i]);
-	attachment_catch_up(a);
-}
-
-/* The room is live: what it delivered before this client came is read for it alone. */
-static void
-attachment_catch_up(struct attachment *a)
-{
-	struct attachment_fetch *f;
-	struct room *r = a->room;
-
-	if (a->fetch)
-		return;
-	if (r->last <= a->from) {
-		a->behind = false;
-		client_room_ready(a->client, a);
-		return;
-	}
-	f = xcalloc(1, sizeof(*f));
-	f->a = a;
-	f->r = r;
-	r->calls++;
-	if (bus_window(r->chat->bus, r->id, a->from, 0, BUS_WINDOW_PAGE, fetched, f) < 0) {
-		r->calls--;
-		free(f);
-		retry_later(r->chat);
-		return;
-	}
-	a->fetch = f;
-}
-
 /* ---- states ---- */
 
 static void
@@ -293,6 +191,7 @@ room_live(struct room *r)
 {
 	struct attachment *a, *tmp;
 
+	room_hold(r);
 	r->state = ROOM_LIVE;
 	while (r->pending) {
 		struct pending_event *p = r->pending;
@@ -310,37 +209,44 @@ room_live(struct room *r)
 		else
 			client_room_ready(a->client, a);
 	}
+	room_let_go(r);
+}
+
+/* The window does not reach back to what was delivered last: nobody knows who has left. */
+static void
+room_lost(struct room *r, const struct bus_window *w)
+{
+	log_info("room.sync_required", "conv=%s last=%llu floor=%llu", r->id,
+	    (unsigned long long)r->last, (unsigned long long)w->floor);
+	r->last = w->head;
+	tell_sync_required(r);
+	membership_check_all(r);
+	room_live(r);
 }
 
 static void
 caught_up(void *arg, const struct bus_window *w)
 {
-	struct room *r = arg;
+	struct room *r = arg; /* held since it was asked for */
 
-	r->calls--;
 	if (!r->members || r->state != ROOM_CATCHING_UP) {
-		room_release(r);
+		room_let_go(r);
 		return;
 	}
 	if (w->err) { /* perhaps the bus went away; then state() resubscribes */
 		room_wait(r);
-		return;
+	} else if (w->floor > r->last) {
+		room_lost(r, w);
+	} else {
+		for (size_t i = 0; i < w->count; i++)
+			if (w->events[i]->seq > r->last)
+				deliver(r, w->events[i]);
+		if (w->more)
+			room_catch_up(r);
+		else
+			room_live(r);
 	}
-	if (w->floor > r->last) {
-		log_info("room.sync_required", "conv=%s last=%llu floor=%llu", r->id,
-		    (unsigned long long)r->last, (unsigned long long)w->floor);
-		r->last = w->head;
-		tell_sync_required(r);
-		room_live(r);
-		return;
-	}
-	for (size_t i = 0; i < w->count; i++)
-		if (w->events[i]->seq > r->last)
-			deliver(r, w->events[i]);
-	if (w->more)
-		room_catch_up(r);
-	else
-		room_live(r);
+	room_let_go(r);
 }
 
 static void
@@ -378,7 +284,7 @@ subscribed(void *arg, int err, uint64_t head)
 		room_live(r);
 }
 
-static void
+void
 room_subscribe(struct room *r)
 {
 	r->state = ROOM_SUBSCRIBING;
@@ -422,8 +328,8 @@ retry(struct ev_loop *l, ev_timer *t, int revents)
 	}
 }
 
-static void
-retry_later(struct chat *c)
+void
+room_retry_later(struct chat *c)
 {
 	if (ev_is_active(&c->room_retry))
 		return;
@@ -432,7 +338,7 @@ retry_later(struct chat *c)
 	ev_timer_start(loop_ev(), &c->room_retry);
 }
 
-static struct room *
+struct room *
 room_get(struct chat *c, const char *id, uint64_t seen)
 {
 	struct room *r;
@@ -448,101 +354,6 @@ room_get(struct chat *c, const char *id, uint64_t seen)
 	HASH_ADD_STR(c->rooms, id, r);
 	c->stats.rooms++;
 	return r;
-}
-
-/* seen: 0, or the number before the event that brought the client here. */
-struct attachment *
-room_attach(struct chat *c, struct client *cl, const char *conversation, uint64_t seen)
-{
-	struct attachment *a = client_attachment(cl, conversation);
-	struct room *r;
-	bool empty;
-
-	if (a)
-		return a;
-	r = room_get(c, conversation, seen);
-	empty = !r->members;
-	a = xcalloc(1, sizeof(*a));
-	a->client = cl;
-	a->room = r;
-	DL_APPEND(cl->rooms, a);
-	DL_APPEND2(r->members, a, room_prev, room_next);
-	if (!cl->ready && r->state != ROOM_LIVE) {
-		a->waiting = true;
-		cl->waiting++;
-	}
-	if (empty && r->state != ROOM_SUBSCRIBING && r->state != ROOM_CATCHING_UP)
-		room_subscribe(r);
-	return a;
-}
-
-void
-room_attach_from(struct chat *c, struct client *cl, const char *conversation, uint64_t seen)
-{
-	struct attachment *a = room_attach(c, cl, conversation, seen);
-
-	if (!seen) { /* the other worker had not subscribed yet */
-		room_tell_sync_required(a);
-		return;
-	}
-	a->from = seen;
-	a->behind = true;
-	if (!a->waiting) {
-		a->waiting = true;
-		cl->waiting++;
-	}
-	if (a->room->state == ROOM_LIVE)
-		attachment_catch_up(a);
-}
-
-uint64_t
-room_last(const struct attachment *a)
-{
-	if (a->behind || !a->room->known)
-		return a->from;
-	return a->room->last > a->from ? a->room->last : a->from;
-}
-
-void
-room_detach(struct attachment *a)
-{
-	struct room *r = a->room;
-
-	if (a->fetch)
-		a->fetch->a = NULL;
-	DL_DELETE(a->client->rooms, a);
-	DL_DELETE2(r->members, a, room_prev, room_next);
-	free(a);
-	room_release(r);
-}
-
-/* Clients of users that an event made members join the room before it is delivered. */
-static void
-attach_new_members(struct chat *c, const struct event *ev)
-{
-	struct json_object *data, *members;
-	const char *why;
-
-	data = json_parse(ev->data, ev->data_len, &event_json_limits, &why);
-	if (!data || !json_object_object_get_ex(data, "members", &members) ||
-	    !json_object_is_type(members, json_type_array)) {
-		log_error("event.no_members", "msg=%s conv=%s", ev->id, ev->conversation);
-		json_object_put(data);
-		return;
-	}
-	for (size_t i = 0; i < json_object_array_length(members); i++) {
-		const char *id = NULL;
-		struct chat_user *u;
-		struct client *cl;
-
-		json_get_str(json_object_array_get_idx(members, i), "user_id", &id);
-		u = id ? chat_user_find(c, id) : NULL;
-		if (!u)
-			continue;
-		DL_FOREACH (u->clients, cl)
-			room_attach(c, cl, ev->conversation, ev->seq - 1);
-	}
-	json_object_put(data);
 }
 
 static void
@@ -573,7 +384,7 @@ room_event(struct chat *c, struct event *ev)
 	struct room *r;
 
 	if (ev->type == EVENT_CONVERSATION_CREATED || ev->type == EVENT_MEMBER_JOINED)
-		attach_new_members(c, ev);
+		membership_joined(c, ev);
 	HASH_FIND_STR(c->rooms, ev->conversation, r);
 	if (r)
 		room_take(r, ev);

@@ -533,6 +533,7 @@ chat_replay(struct chat *c)
 {
 	int err = journal_replay(c->journal, replay_one, c);
 
+	outbox_start(c);
 	if (err)
 		log_error("send.replay_failed", "err=%s", error_code(err));
 }

@@ -4,8 +4,9 @@
 import assert from "node:assert";
 import { randomUUID } from "node:crypto";
 import test from "node:test";
+import { io } from "socket.io-client";
 import { makeConversation, rest, signup } from "./lib/client.mjs";
-import { Server } from "./lib/server.mjs";
+import { Server, until } from "./lib/server.mjs";
 
 let server;
 const users = {};
@@ -245,4 +246,146 @@ test("public channels are listed and joined by everybody, others are not there",
   await api("olga", "PATCH", open.path, { archived: true });
   assert.equal((await api("sam", "GET", "/conversations?public=true&q=open")).body.items.length, 0);
   assert.equal(await ask("alma", "POST", `${open.path}/members`, { user_ids: [users.alma.id] }), "409 conversation_archived");
+});
+
+// ---- live ----
+
+/** A socket that keeps the numbered events it hears, by conversation. */
+async function live(who, transports = ["websocket"]) {
+  const socket = io(server.base, { transports, auth: { token: users[who].token }, forceNew: true, reconnection: false });
+  const heard = [];
+  socket.onAny((name, ev) => ev.seq && heard.push(ev));
+  await new Promise((resolve, reject) => {
+    socket.on("connect", resolve);
+    socket.on("connect_error", reject);
+  });
+  return {
+    socket,
+    who,
+    of: (id) => heard.filter((e) => e.conversation_id === id),
+    say: (name, body) => socket.timeout(10000).emitWithAck(name, body),
+    send: (id, text) => socket.timeout(10000).emitWithAck("message.send", { conversation_id: id, client_msg_id: randomUUID(), text }),
+    hears: (id, fits) => until(`${who} hears it`, () => heard.find((e) => e.conversation_id === id && fits(e))),
+    close: () => socket.close(),
+  };
+}
+const text = (t) => (e) => e.data.text === t;
+
+test("who is removed hears that and nothing after, on every worker, and can do nothing more", async () => {
+  const c = await conversation("group");
+  const devices = await Promise.all(Array.from({ length: 8 }, () => live("mary")));
+  const others = await Promise.all(["olga", "adam", "max"].map((who) => live(who)));
+  await others[2].send(c.id, "one");
+  await Promise.all([...devices, ...others].map((d) => d.hears(c.id, text("one"))));
+  assert.equal(await ask("adam", "DELETE", `${c.path}/members/${users.mary.id}`), 204);
+  for (let i = 0; i < 20; i++) await others[i % 3].send(c.id, `after ${i}`);
+  await Promise.all(others.map((d) => d.hears(c.id, text("after 19"))));
+  for (const d of devices) {
+    await d.hears(c.id, (e) => e.type === "member.left");
+    assert.deepEqual((await d.send(c.id, "x")).error.code, "not_found");
+    assert.deepEqual((await d.say("typing.set", { conversation_id: c.id, typing: true })).error.code, "not_found");
+    assert.deepEqual((await d.say("sync", { conversations: { [c.id]: 0 } })).data, { events: [], more: false, gone: [c.id] });
+    assert.equal(d.of(c.id).at(-1).type, "member.left");
+  }
+  assert.equal(await ask("mary", "GET", c.path), HIDDEN);
+  assert.equal(await ask("mary", "GET", `${c.path}/messages`), HIDDEN);
+  assert.equal((await say("mary", c.id, "x")).status, 404);
+  for (const d of [...devices, ...others]) d.close();
+});
+
+test("who comes back hears again what follows, on every device", async () => {
+  const c = await conversation("group");
+  const devices = await Promise.all(Array.from({ length: 6 }, () => live("mary")));
+  const olga = await live("olga");
+  for (let round = 0; round < 5; round++) {
+    assert.equal(await ask("olga", "DELETE", `${c.path}/members/${users.mary.id}`), 204);
+    assert.equal(await ask("olga", "POST", `${c.path}/members`, { user_ids: [users.mary.id] }), 201);
+    await olga.send(c.id, `round ${round}`);
+    await Promise.all(devices.map((d) => d.hears(c.id, text(`round ${round}`))));
+  }
+  const all = (await history("mary", c.id)).map((e) => e.seq);
+  for (const d of devices) {
+    const seqs = d.of(c.id).map((e) => e.seq);
+    assert.deepEqual(seqs, all.slice(-seqs.length)); // each once, in order
+    assert.equal(seqs.length, 15);
+    d.close();
+  }
+  olga.close();
+});
+
+test("who leaves, joins a public channel and connects at the same time hears what a member hears", async () => {
+  const c = await conversation("channel", { public: true });
+  const olga = await live("olga");
+  for (let round = 0; round < 10; round++) {
+    const connecting = live("sam"); // not waited for
+    assert.equal(await ask("sam", "POST", `${c.path}/members`, { user_ids: [users.sam.id] }), 201);
+    const sam = await connecting;
+    await olga.send(c.id, `in ${round}`);
+    await sam.hears(c.id, text(`in ${round}`));
+    const again = live("sam");
+    assert.equal(await ask("sam", "DELETE", `${c.path}/members/me`), 204);
+    const late = await again;
+    await olga.send(c.id, `out ${round}`);
+    await olga.hears(c.id, text(`out ${round}`));
+    assert.equal((await late.send(c.id, "x")).error.code, "not_found"); // and by then it had heard nothing
+    assert.deepEqual([...sam.of(c.id), ...late.of(c.id)].filter(text(`out ${round}`)), []);
+    sam.close();
+    late.close();
+  }
+  olga.close();
+});
+
+test("a client that moves to a WebSocket while its user is removed is out afterwards", async () => {
+  const c = await conversation("group");
+  const olga = await live("olga");
+  for (let round = 0; round < 6; round++) {
+    const mary = await live("mary", ["polling", "websocket"]); // the upgrade begins now
+    assert.equal(await ask("olga", "DELETE", `${c.path}/members/${users.mary.id}`), 204);
+    await until("it has moved", () => mary.socket.io.engine.transport.name === "websocket");
+    await olga.send(c.id, `without ${round}`);
+    await olga.hears(c.id, text(`without ${round}`));
+    assert.deepEqual((await mary.say("sync", { conversations: { [c.id]: 0 } })).data.gone, [c.id]);
+    assert.equal((await mary.send(c.id, "x")).error.code, "not_found");
+    assert.equal(mary.of(c.id).some(text(`without ${round}`)), false);
+    mary.close();
+    assert.equal(await ask("olga", "POST", `${c.path}/members`, { user_ids: [users.mary.id] }), 201);
+  }
+  olga.close();
+});
+
+test("nothing is sent into what is archived, over sockets either; a retry of what was sent before is answered", async () => {
+  const c = await conversation("group");
+  const mary = await live("mary");
+  const message = { conversation_id: c.id, client_msg_id: randomUUID(), text: "in time" };
+  const first = (await mary.say("message.send", message)).data;
+  await api("olga", "PATCH", c.path, { archived: true });
+  await mary.hears(c.id, (e) => e.data.changes?.archived === true);
+  assert.equal((await mary.send(c.id, "too late")).error.code, "conversation_archived");
+  await until("the archive has it", async () => {
+    const again = await mary.say("message.send", message);
+    return again.data?.id === first.id && again.data.duplicate;
+  });
+  mary.close();
+});
+
+test("where history begins with joining nothing before it can be read", async () => {
+  const c = await conversation("channel", { public: true, history: "joined" });
+  for (let i = 0; i < 3; i++) await say("olga", c.id, `before ${i}`);
+  const sam = await live("sam");
+  assert.equal(await ask("sam", "POST", `${c.path}/members`, { user_ids: [users.sam.id] }), 201);
+  const joined = await sam.hears(c.id, (e) => e.type === "member.joined");
+  await say("olga", c.id, "after");
+  const types = (items) => items.map((e) => e.data.text ?? e.type);
+  const page = async (query) => (await api("sam", "GET", `${c.path}/messages?${query}`)).body;
+  const all = ["member.joined", "after"];
+  for (const query of ["after=0", "limit=50", `around=${joined.seq}`, "around=1", `before=${joined.seq + 2}`]) {
+    const p = await page(query);
+    assert.deepEqual([types(p.items), p.has_more], [all, false], query);
+  }
+  assert.deepEqual(types((await page(`before=${joined.seq}`)).items), []);
+  assert.deepEqual(types((await sam.say("sync", { conversations: { [c.id]: 0 } })).data.events), all);
+  assert.equal((await history("mary", c.id)).length, 7); // who was there from the beginning sees it all
+  const early = (await history("mary", c.id)).find(text("before 0"));
+  assert.equal((await api("sam", "GET", `/messages/${early.id}`)).status, 404);
+  sam.close();
 });

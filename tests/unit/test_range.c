@@ -189,13 +189,19 @@ assert_after(uint64_t after, size_t limit, const char *want)
 }
 
 static void
-assert_before(uint64_t before, size_t limit, const char *want)
+assert_between(uint64_t after, uint64_t before, size_t limit, const char *want)
 {
 	got[0] = '\0';
-	range_before(chat, CNV, before, limit, on_range, NULL);
+	range_before(chat, CNV, after, before, limit, on_range, NULL);
 	while (!got[0])
 		loop_run();
 	assert_string_equal(got, want);
+}
+
+static void
+assert_before(uint64_t before, size_t limit, const char *want)
+{
+	assert_between(0, before, limit, want);
 }
 
 static int
@@ -238,6 +244,26 @@ an_event_that_is_archived_early_hides_none(void **state)
 	assert_before(0, 100, "10 11 12 13 14 15 16 end");
 	assert_before(15, 3, "12 13 14 more");
 	assert_before(14, 100, "10 11 12 13 end");
+}
+
+/* A member who sees nothing up to a number is not told either that there is more before it. */
+static void
+nothing_up_to_the_lower_end_is_read(void **state)
+{
+	static const uint64_t stored[] = {10, 11, 12, END};
+	static const uint64_t recent[] = {12, 13, 14, END};
+
+	in_store = stored;
+	in_window = recent;
+	floor_seq = 12;
+	assert_between(10, 0, 100, "11 12 13 14 end");
+	assert_between(10, 0, 4, "11 12 13 14 end");
+	assert_between(10, 0, 3, "12 13 14 more");
+	assert_between(10, 13, 100, "11 12 end");
+	assert_between(12, 0, 100, "13 14 end");
+	assert_between(13, 0, 1, "14 end");
+	assert_between(14, 0, 100, "end");
+	assert_between(11, 11, 100, "end");
 }
 
 static void
@@ -316,6 +342,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(
 		an_event_that_is_archived_early_hides_none, setup, teardown),
+	    cmocka_unit_test_setup_teardown(nothing_up_to_the_lower_end_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(pages_join_on, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_quiet_conversation_comes_from_the_store, setup, teardown),

@@ -63,6 +63,12 @@ get_message(void *handle, struct store_req *req)
 	req->err = 0;
 }
 
+static void
+list_nothing(void *handle, struct store_req *req)
+{
+	req->err = 0;
+}
+
 static void *
 open_handle(const char *where)
 {
@@ -78,7 +84,9 @@ static const struct store_impl fake_store = {
     .name = "fake",
     .open_handle = open_handle,
     .close_handle = close_handle,
-    .ops = {[STORE_EVENT_BY_CLIENT_ID] = look_up, [STORE_MESSAGE_GET] = get_message},
+    .ops = {[STORE_EVENT_BY_CLIENT_ID] = look_up,
+	[STORE_OUTBOX_LIST] = list_nothing,
+	[STORE_MESSAGE_GET] = get_message},
 };
 
 /* ---- the journal ---- */
