@@ -143,6 +143,22 @@ test("a group: everybody hears everybody, and a wrong name is explained", { time
     for (const other of pages) await hears(other, text);
   }
   for (const page of pages) assert.deepEqual(await texts(page), ["from page 0", "from page 1", "from page 2"]);
+
+  bob.on("dialog", (dialog) => dialog.accept());
+  await bob.getByRole("button", { name: "Leave" }).click();
+  for (const page of [ann, cy]) await hears(page, "bob left");
+  await ann.evaluate(async () => {
+    const c = state.current;
+    await rest("PATCH", `/conversations/${c.id}`, { name: "tea" });
+    await rest("DELETE", `/conversations/${c.id}/members/${c.members.find((m) => m.username === "cy").user_id}`);
+  });
+  for (const text of ["ann named it tea", "ann removed cy"]) await hears(ann, text);
+  await ann.getByRole("heading", { name: "tea" }).waitFor();
+  for (const page of [bob, cy]) {
+    await page.getByRole("heading", { name: "Choose a conversation" }).waitFor();
+    assert.equal(await page.locator("#conversations li").count(), 0);
+    assert.equal(await page.locator("#messages li").count(), 0);
+  }
 });
 
 test("a login goes on when its access token has expired, and ends by logging out", { timeout: 60000 }, async (t) => {

@@ -105,7 +105,7 @@ async function leave() {
 // ---- conversations ----
 
 function titleOf(c) {
-  if (c.type === "group") return c.name;
+  if (c.type !== "direct") return c.name;
   const other = c.members.find((m) => m.user_id !== state.user.id);
   return other ? other.name || other.username : "(me)";
 }
@@ -180,6 +180,7 @@ function open(c) {
   $("app").classList.add("open");
   $("title").textContent = titleOf(c);
   $("send-form").hidden = false;
+  $("leave").hidden = c.type === "direct";
   $("typing").textContent = "";
   drawConversations();
   drawMessages(true);
@@ -192,19 +193,58 @@ function take(c, event) {
   c.last = event.seq;
   c.events.push(event);
   c.pending = c.pending.filter((p) => p.id !== event.data.client_msg_id);
-  if (event.type === "member.joined") learnMembers(c);
-  if (c === state.current) appendEvent(c, event);
+  if (event.type === "member.left" && event.data.members.some((m) => m.user_id === state.user.id)) return drop(c);
+  if (event.type.startsWith("member.") || event.type === "conversation.updated") learn(c);
+  if (event.type === "message.updated" || event.type === "message.deleted") change(c, event);
+  else if (c === state.current) appendEvent(c, event);
   else if (event.type === "message.created") {
     c.unread++;
     drawConversations();
   }
 }
 
-async function learnMembers(c) {
+async function learn(c) {
   const fresh = await rest("GET", `/conversations/${c.id}`).catch(() => null);
   if (!fresh) return;
   remember(fresh);
+  drawConversations();
+  if (c !== state.current) return;
+  $("title").textContent = titleOf(c);
+  drawMessages(false);
+}
+
+/** An edit or a deletion of a message that is here. */
+function change(c, event) {
+  const message = c.events.find((e) => e.id === event.data.message_id);
+  if (!message) return;
+  if (event.type === "message.deleted") Object.assign(message.data, { text: "", deleted_at: event.created_at });
+  else if (!message.data.deleted_at) Object.assign(message.data, { text: event.data.text, edited_at: event.created_at });
   if (c === state.current) drawMessages(false);
+}
+
+/** The user is no member any more. */
+function drop(c) {
+  state.conversations.delete(c.id);
+  if (c === state.current) {
+    state.current = null;
+    $("app").classList.remove("open");
+    $("title").textContent = "Choose a conversation";
+    $("send-form").hidden = $("leave").hidden = $("older").hidden = true;
+    $("messages").replaceChildren();
+    $("typing").textContent = "";
+  }
+  drawConversations();
+}
+
+async function leaveConversation() {
+  const c = state.current;
+  if (!c || !confirm(`Leave ${titleOf(c)}?`)) return;
+  try {
+    await rest("DELETE", `/conversations/${c.id}/members/me`);
+    drop(c);
+  } catch (e) {
+    alert(e.message);
+  }
 }
 
 function onEvent(event) {
@@ -229,7 +269,9 @@ async function syncSome(some) {
       const c = state.conversations.get(event.conversation_id);
       if (c && event.seq > c.last) take(c, event);
     }
-    more = r.data.more;
+    r.data.gone.forEach((id) => state.conversations.has(id) && drop(state.conversations.get(id)));
+    some = some.filter((c) => state.conversations.has(c.id));
+    more = r.data.more && some.length > 0;
   }
 }
 
@@ -284,7 +326,9 @@ function connect() {
     }
     setTimeout(() => state.socket.connect(), e.message === "unauthorized" ? 0 : 2000);
   });
-  for (const type of ["message.created", "conversation.created", "member.joined"]) state.socket.on(type, onEvent);
+  const types = ["message.created", "message.updated", "message.deleted", "reaction.added", "reaction.removed", "conversation.created", "conversation.updated",
+    "member.joined", "member.left", "member.updated"];
+  for (const type of types) state.socket.on(type, onEvent);
   state.socket.on("sync.required", sync);
   state.socket.on("typing.started", (t) => showTyping(t, true));
   state.socket.on("typing.stopped", (t) => showTyping(t, false));
@@ -389,12 +433,39 @@ function item(className, text, meta) {
   return li;
 }
 
+/** What an event that is no message says, in words; undefined: nothing to be seen. */
+function noteOf(c, event) {
+  const who = nameOf(c, event.data.sender_id);
+  const members = (event.data.members ?? []).map((m) => m.username ?? nameOf(c, m.user_id)).join(", ");
+  const alone = event.data.members?.length === 1 && event.data.members[0].user_id === event.data.sender_id;
+  switch (event.type) {
+    case "conversation.created":
+      return `${who} began this conversation`;
+    case "member.joined":
+      return alone ? `${members} joined` : `${who} added ${members}`;
+    case "member.left":
+      return event.data.reason === "left" ? `${members} left` : `${who} removed ${members}`;
+    case "member.updated":
+      return `${who} made ${members} ${event.data.members[0].role}`;
+    case "conversation.updated": {
+      const { name, archived, topic } = event.data.changes;
+      if (archived !== undefined) return `${who} ${archived ? "archived this conversation" : "took this conversation out of the archive"}`;
+      if (name !== undefined) return `${who} named it ${name}`;
+      return topic ? `${who} set the topic: ${topic}` : undefined;
+    }
+  }
+}
+
 function drawEvent(c, event) {
   const at = new Date(event.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const who = nameOf(c, event.data.sender_id);
-  if (event.type === "conversation.created") return item("note", `${who} began this conversation`);
-  if (event.type === "member.joined") return item("note", `${who} added ${event.data.members.map((m) => nameOf(c, m.user_id)).join(", ")}`);
-  return item(event.data.sender_id === state.user.id ? "mine" : "", event.data.text, `${who} · ${at}`);
+  if (event.type !== "message.created") {
+    const note = item("note", noteOf(c, event) ?? "");
+    note.hidden = !note.textContent;
+    return note;
+  }
+  const { sender_id, text, edited_at, deleted_at } = event.data;
+  const how = deleted_at ? " · deleted" : edited_at ? " · edited" : "";
+  return item(sender_id === state.user.id ? "mine" : "", deleted_at ? "…" : text, `${nameOf(c, sender_id)} · ${at}${how}`);
 }
 
 function drawPending(c, p) {
@@ -437,6 +508,7 @@ $("new-form").addEventListener("submit", (e) => { e.preventDefault(); startConve
 $("send-form").addEventListener("submit", (e) => { e.preventDefault(); send(); });
 $("text").addEventListener("input", () => setTyping($("text").value !== ""));
 $("older").addEventListener("click", () => loadEarlier().catch(() => null));
+$("leave").addEventListener("click", leaveConversation);
 $("back").addEventListener("click", () => $("app").classList.remove("open"));
 
 recognized().then((known) => (known ? begin() : showDoor()), showDoor);
