@@ -291,7 +291,7 @@ reader_checked(struct store_req *req)
 	} else {
 		op->private = req->memberships[0].type == CONVERSATION_CHANNEL;
 		op->stored = req->memberships[0].read;
-		range_before(op->chat, op->key.conversation, 0, 1, newest_read, op);
+		range_before(op->chat, op->key.conversation, 0, 0, 1, newest_read, op);
 	}
 	store_req_free(&req);
 }
