@@ -7,8 +7,8 @@
  * of the session has expired.  News come three ways, so that none is missed for long:
  * - announced by the worker that ended the session: at once;
  * - announced again by that worker when its bus comes up, for ANNOUNCE_AGAIN_MS;
- * - read from the store: at the start, when the bus goes down and comes up, every
- *   DOWN_POLL_S while it is down, and every UP_POLL_S all the same.
+ * - read from the store: at the start, when the bus goes down, when it has answered after
+ *   coming up, every DOWN_POLL_S while it is down, and every UP_POLL_S all the same.
  * A client that moves between workers is looked at when it arrives.
  */
 #include <stdlib.h>
@@ -235,14 +235,28 @@ announce_own(struct chat *c, int64_t since)
 		announce(c, batch, n);
 }
 
+static void
+bus_answered(void *arg, int err, uint64_t count, int64_t left_ms)
+{
+	(void)err, (void)count, (void)left_ms;
+	load(arg);
+}
+
+/*
+ * What is announced before the bus knows of this worker never comes here.  An answer, to
+ * whatever question, says that it knows: what was announced earlier is in the store.
+ */
 void
 revocation_bus_state(struct chat *c, bool up)
 {
 	if (!c->revocation_tick.data)
 		return;
-	load(c);
-	if (up)
+	if (up) {
 		announce_own(c, clock_mono_ms() - ANNOUNCE_AGAIN_MS);
+		bus_count(c->bus, "revocations", 0, 1000, bus_answered, c);
+	} else {
+		load(c);
+	}
 	next_tick(c);
 }
 
