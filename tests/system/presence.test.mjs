@@ -13,7 +13,7 @@ import { Server, until } from "./lib/server.mjs";
 const OFFLINE_MS = 2000;
 const WORKERS = 4;
 
-const server = new Server({ workers: WORKERS, conf: `presence { offline_delay = ${OFFLINE_MS}ms }` });
+const server = new Server({ workers: WORKERS, conf: `presence { offline_delay = ${OFFLINE_MS}ms }\nchat { presence_members = 3 }` });
 const sockets = [];
 
 /** A device; `seen` is what it was told of presence, as "name status". */
@@ -143,6 +143,24 @@ test("who shares several conversations is told once", async () => {
   await watcher.saw("ann away");
   await a.ask("presence.set", { status: "online" });
   await watcher.saw("ann online");
+});
+
+test("members of a large channel are not told; of a small one they are, and of a large group", async () => {
+  const { ann, bob, carl, dora } = await world("ann", "bob", "carl", "dora"); // ann shares a direct one with each
+  const [bobs, carls] = [await device(bob), await device(carl)];
+  const channel = (name, ...members) => makeConversation(server.base, ann.token, { type: "channel", name, members: members.map((u) => u.id) });
+  await channel("large", bob, carl, dora);
+  const d = await device(dora);
+  await d.ask("presence.set", { status: "away" });
+  const asked = async () => (await bobs.ask("presence.get", { user_ids: [dora.id] })).data.items[0].status;
+  await until("the change is known to who asks", async () => (await asked()) === "away");
+  await channel("small", bob, dora);
+  await d.ask("presence.set", { status: "online" });
+  await bobs.saw("dora online"); // and nothing before it
+  await makeConversation(server.base, ann.token, { type: "group", name: "g", members: [bob.id, carl.id, dora.id] });
+  await d.ask("presence.set", { status: "away" });
+  await bobs.saw("dora away");
+  await carls.saw("dora away");
 });
 
 test("a worker is killed: who comes back is not told of, who does not is offline", { timeout: 60000 }, async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert";
 import test from "node:test";
 import { io } from "socket.io-client";
-import { makeConversation, signup } from "./lib/client.mjs";
+import { makeConversation, rest, signup } from "./lib/client.mjs";
 import { Server, sleep, until } from "./lib/server.mjs";
 
 const LEASE_MS = 6000;
@@ -110,4 +110,15 @@ test("is refused to strangers", async () => {
   assert.equal((await set(s, false)).error.code, "not_found");
   assert.equal((await set(await device(ann), true, "cnv_none")).error.code, "not_found");
   assert.ok(id);
+});
+
+test("is refused in what is archived", async () => {
+  const { ann, bob, set } = await world();
+  const { id } = await makeConversation(server.base, ann.token, { type: "group", name: "old", members: [bob.id] });
+  const d = await device(bob), patch = (archived) => rest(server.base, "PATCH", `/v1/conversations/${id}`, { token: ann.token, body: { archived } });
+  assert.deepEqual(await set(d, true, id), { data: {} });
+  assert.equal((await patch(true)).status, 200);
+  assert.equal((await set(d, true, id)).error.code, "conversation_archived");
+  assert.equal((await patch(false)).status, 200);
+  assert.deepEqual(await set(d, true, id), { data: {} });
 });
