@@ -162,7 +162,7 @@ test("a group: everybody hears everybody, and a wrong name is explained", { time
 });
 
 test("a login goes on when its access token has expired, and ends by logging out", { timeout: 60000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 1s }" }).start();
+  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" }).start();
   const browser = await launch();
   t.after(async () => {
     await browser.close();
@@ -214,7 +214,7 @@ test("where people are invited, the page asks for the invitation", { timeout: 60
 });
 
 test("a cut socket comes back, also with a token that has expired; an ended login leads to the door", { timeout: 90000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 1s }" }).start();
+  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" }).start();
   const browser = await launch();
   t.after(async () => {
     await browser.close();
