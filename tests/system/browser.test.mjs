@@ -237,6 +237,10 @@ test("a cut socket comes back, also with a token that has expired; an ended logi
   for (const { pid } of server.processes("worker")) process.kill(pid, "SIGKILL");
   await page.getByText("connecting…").waitFor();
   await talks("two");
+  await expired();
+  assert.equal(server.ctl(["kick", "ann"]).status, 0);
+  await page.getByText("connecting…").waitFor();
+  await talks("three");
   const { body } = await rest(server.base, "POST", "/v1/auth/login", { body: { username: "ann", password: "correct horse" } });
   assert.equal((await rest(server.base, "DELETE", "/v1/users/me/sessions", { token: body.access_token })).status, 204);
   await page.getByRole("button", { name: "Log in" }).waitFor();
