@@ -22,10 +22,10 @@ const jobs = number("SOAK_JOBS", 1), every = number("SOAK_EVERY", 5000), rate = 
 const out = process.env.SOAK_OUT || path.join(build, "soak-report.json");
 const self = fileURLToPath(import.meta.url);
 
-/** A tenth of the messages, and all following and syncing, by socket.io-client; the rest by the load tool. */
+/** Three tenths of the messages, all changes, following and syncing by socket.io-client; the rest by the load tool. */
 async function one(seed) {
   const { report } = await runLedger({
-    clients: 20, conversations: 20, rate: rate / 10, seconds, every, seed, load: { clients: 80, rate: (rate * 9) / 10 },
+    clients: 20, conversations: 20, rate: (rate * 3) / 10, seconds, every, seed, load: { clients: 80, rate: (rate * 7) / 10 },
   });
   process.stdout.write(JSON.stringify(report));
 }
@@ -64,7 +64,7 @@ function totals(reports) {
     sent: total("sent"), acknowledged: total("acknowledged"), unknown: total("unknown"), forgotten: total("forgotten"), refused: total("refused"),
     retried: total("retried"), answered_as_duplicate: total("answered_as_duplicate"), history: total("history"),
     kills_total: sum(Object.values(kills), (n) => n), kills, faults_total: sum(Object.values(faults), (n) => n), faults,
-    reconnects: total("reconnects"), syncs: total("syncs"), holes_noticed: total("holes_noticed"),
+    changes: sum(good, (r) => sum(Object.values(r.changes), (n) => n)), reconnects: total("reconnects"), syncs: total("syncs"), holes_noticed: total("holes_noticed"),
     worst_recovery_ms: Math.max(0, ...good.flatMap((r) => Object.values(r.recovery_ms).map((s) => s.max))),
     worst_ack_ms: Math.max(0, ...good.map((r) => r.ack_ms.max)),
   };
