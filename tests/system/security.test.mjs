@@ -8,7 +8,7 @@ import test, { after, before } from "node:test";
 import WebSocket from "ws";
 import { events, openapi, operations } from "./lib/contract.mjs";
 import { rest } from "./lib/client.mjs";
-import { PASSWORD, SECRET, cast, connect, forgeries, person, picture } from "./lib/cast.mjs";
+import { PASSWORD, SECRET, cast, connect, forgeries, person, picture, settled } from "./lib/cast.mjs";
 import { Server, until } from "./lib/server.mjs";
 
 let server, w, clean;
@@ -55,6 +55,7 @@ const ROUTES = [
   { route: "GET /v1/conversations/{id}/messages", params: () => ({ id: w.direct }), ...hidden, admin: NOT_FOUND },
   { route: "POST /v1/conversations/{id}/messages", body: () => ({ client_msg_id: id(), text: "let me in" }), ...hidden },
   { route: "POST /v1/sync", body: () => ({ conversations: { [w.room]: 0, [w.direct]: 0 } }), stranger: [200], removed: [200], reveals: (b) => b.events.length === 0 && b.gone.length === 2 },
+  { route: "PUT /v1/conversations/{id}/read", body: () => ({ seq: w.seq }), ...hidden },
   { route: "GET /v1/messages/{id}", params: () => ({ id: w.message }), ...hidden },
   { route: "PUT /v1/messages/{id}/reactions/{emoji}", params: () => ({ id: w.message, emoji }), ...hidden },
   { route: "DELETE /v1/messages/{id}/reactions/{emoji}", params: () => ({ id: w.message, emoji }), ...hidden },
@@ -82,6 +83,7 @@ const EVENTS = [
   { event: "message.delete", body: () => ({ message_id: w.ritas }), ...gone, member: "forbidden" },
   { event: "reaction.add", body: () => ({ message_id: w.message, emoji: "👍" }), ...gone },
   { event: "reaction.remove", body: () => ({ message_id: w.message, emoji: "👍" }), ...gone },
+  { event: "read.set", body: () => ({ ...room(), seq: w.seq }), ...gone },
   { event: "typing.set", body: () => ({ ...room(), typing: true }), ...gone },
   { event: "presence.set", body: () => ({ status: "away" }), stranger: "data", removed: "data" },
   { event: "presence.get", body: () => ({ user_ids: [w.olga.id, w.max.id] }), stranger: "data", removed: "data", reveals: (d) => d.items.length === 0 },
@@ -121,6 +123,13 @@ function heardNothing(p) {
   assert.deepEqual(leak, [], `${p.username} heard of the room`);
 }
 
+/** The kernel chooses the worker of each connection, so several show what all of them say. */
+async function refusedOnNewConnections(token) {
+  const headers = { authorization: `Bearer ${token}`, connection: "close" };
+  const all = await Promise.all(Array.from({ length: 20 }, () => fetch(`${server.base}/v1/users/me`, { headers })));
+  return all.every((r) => r.status === 401);
+}
+
 /** A token that lives for a second, and one of a login that was ended. */
 async function oldTokens() {
   const login = () => rest(server.base, "POST", "/v1/auth/login", { body: { username: "olga", password: PASSWORD } });
@@ -140,7 +149,7 @@ async function oldTokens() {
   assert.equal(r.status, 204);
   const spare = (await w.olga.must("GET", "/v1/users/me/sessions")).items.find((s) => !s.current);
   w.spare = spare.id;
-  await until("the token has expired", async () => (await rest(server.base, "GET", "/v1/users/me", { token: w.expired })).status === 401);
+  for (const token of [w.expired, w.ended]) await until("the token is refused", () => refusedOnNewConnections(token));
 }
 
 before(async () => {
@@ -148,7 +157,7 @@ before(async () => {
   w = await cast(server);
   w.leaver = await person(server, "leaver");
   await oldTokens();
-  clean = await picture(w);
+  clean = await settled(w);
 });
 
 after(async () => {
@@ -192,22 +201,27 @@ test("forged tokens: sockets are refused before any event", async (t) => {
     });
 });
 
-/** Sends frames of its own making after the handshake of Engine.IO; what came back, until it is closed. */
-function raw(frames) {
-  return new Promise((resolve, reject) => {
-    const ws = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=websocket`), got = [];
-    ws.on("error", reject);
-    ws.on("close", () => resolve(got.join("\n")));
+/** Sends a frame of its own making after the handshake of Engine.IO; what came until a packet or the end. */
+function raw(frame, headers = {}) {
+  return new Promise((resolve) => {
+    const ws = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=websocket`, { headers }), got = [];
+    const end = () => {
+      resolve(got.join("\n"));
+      ws.terminate();
+    };
+    ws.on("error", end);
+    ws.on("close", end);
     ws.on("message", (m) => {
       got.push(String(m));
-      if (got.length === 1) for (const f of frames) ws.send(f);
+      if (got.length === 1) ws.send(frame);
+      else if (got.at(-1).startsWith("4")) end();
     });
   });
 }
 
 test("nobody: an event before the login ends the connection", async () => {
   for (const row of EVENTS) {
-    const got = await raw([`420${JSON.stringify([row.event, row.body()])}`]);
+    const got = await raw(`420${JSON.stringify([row.event, row.body()])}`);
     assert.ok(!got.includes("430[") && !got.includes(SECRET), `${row.event}: ${got}`);
     assert.deepEqual(await picture(w), clean, row.event);
   }
@@ -228,6 +242,11 @@ test("a foreign page with the owner's cookie", async (t) => {
       for (const row of closed().filter((r) => !r.route.startsWith("GET "))) await harmless(row.route, await attempt(row, { headers }), [403, "csrf"], false);
       assert.deepEqual(await picture(w), clean);
     });
+  await t.test("on a socket", async () => {
+    const joined = '40{"sid"';
+    assert.ok((await raw("40", { cookie, origin: ours })).includes(joined), "control: our own page");
+    for (const origin of ["https://evil.example", "null"]) assert.ok(!(await raw("40", { cookie, origin })).includes(joined), origin);
+  });
   await t.test("may not read what GET answers", async () => {
     for (const row of closed().filter((r) => r.route.startsWith("GET "))) {
       const answer = await attempt(row, { headers: pages["of another origin"] });

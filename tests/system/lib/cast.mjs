@@ -71,6 +71,17 @@ export async function picture(w) {
   return state;
 }
 
+/** Lists are a moment behind: waits until they show all that was said and read. */
+export async function settled(w) {
+  await until("the lists are up to date", async () => {
+    const state = await picture(w), newest = (id) => state[`olga /v1/conversations/${id}/messages`].items.at(-1).seq;
+    const mine = state["olga /v1/conversations"].items;
+    return ["olga", "max"].every((p) => state[`${p} /v1/conversations`].items.every((c) => c.last_seq === undefined || c.last_seq === newest(c.id))) &&
+      mine.every((c) => c.id !== w.room || c.read_seq === undefined || c.read_seq >= w.seq);
+  });
+  return picture(w);
+}
+
 /** Whatever is or may be forged: name -> token. */
 export function forgeries(w) {
   const [header, payload, mac] = w.olga.token.split(".");

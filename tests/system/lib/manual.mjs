@@ -22,6 +22,7 @@ const MARK = /^(?:(\w+)?([<>])) (.*)$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const ID = /^(usr|cnv|msg|ses)_[A-Z0-9]+$/;
 const SEQ_MIN = 1e12;
+const PING = "2", PONG = "3";
 
 /** [{who, way, text}] of the marked lines; mdoc's escapes are undone. */
 export function steps(page = fs.readFileSync(PAGE, "utf8")) {
@@ -134,7 +135,7 @@ export class Player {
     const ws = new WebSocket(`${this.base.replace("http", "ws")}/socket.io/?EIO=4&transport=websocket`);
     const s = { ws, got: [] };
     this.sockets.set(who, s);
-    ws.on("message", (m) => s.got.push(String(m)));
+    ws.on("message", (m) => (String(m) === PING ? ws.send(PONG) : s.got.push(String(m)))); // heartbeats are not shown
     await new Promise((resolve, reject) => {
       ws.on("open", resolve);
       ws.on("error", reject);
@@ -148,7 +149,7 @@ export class Player {
       return t === type && (wanted === undefined ? value === undefined : this.meaning.tries(wanted, value));
     };
     try {
-      const at = await until("the frame", () => s.got.findIndex(fits) + 1, 5000);
+      const at = await until("the frame", () => s.got.findIndex(fits) + 1);
       s.got.splice(at - 1, 1);
     } catch {
       assert.fail(`${who} waits for ${text}\nand got ${s.got.join("\n")}`);
