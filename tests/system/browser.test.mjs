@@ -246,3 +246,51 @@ test("a cut socket comes back, also with a token that has expired; an ended logi
   await page.getByRole("button", { name: "Log in" }).waitFor();
   assert.deepEqual(await page.context().cookies(), []);
 });
+
+test("a message is edited, reacted to and deleted, and what is unread is counted", { timeout: 120000 }, async (t) => {
+  const server = await new Server({ workers: 4 }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const errors = [];
+  const ann = await person(browser, server, "ann", errors);
+  const bob = await person(browser, server, "bob", errors);
+  for (const page of [ann, bob]) page.on("dialog", (d) => d.accept());
+  await ann.getByLabel("New conversation with").fill("bob");
+  await ann.getByRole("button", { name: "Start" }).click();
+  for (const text of ["first", "second", "third"]) await say(ann, text);
+  await bob.getByLabel("3 unread").waitFor();
+  await bob.reload(); // the count is the server's
+  await bob.getByLabel("3 unread").waitFor();
+  await bob.getByRole("button", { name: /ann/ }).click();
+  await bob.getByLabel("3 unread").waitFor({ state: "detached" });
+
+  const line = (page, text) => page.locator("#messages li").filter({ hasText: text });
+  const act = async (page, text, name) => {
+    await line(page, text).getByRole("button", { name: "Message actions" }).click();
+    await line(page, text).locator(".choices").getByRole("button", { name }).click();
+  };
+  await act(ann, "first", "Edit");
+  await ann.getByText("Editing a message.").waitFor();
+  await say(ann, "first again");
+  await line(bob, "first again").filter({ hasText: "edited" }).waitFor();
+  await act(bob, "second", "🎉");
+  await line(ann, "second").getByRole("button", { name: "🎉 1" }).click();
+  await line(bob, "second").getByRole("button", { name: "🎉 2" }).click();
+  await line(ann, "second").getByRole("button", { name: "🎉 1" }).waitFor();
+  assert.equal(await line(bob, "third").getByRole("button", { name: "Delete" }).count(), 0);
+  await act(ann, "third", "Delete");
+  await hears(bob, "This message was deleted");
+  const expected = ["first again", "second", "This message was deleted"];
+  for (const page of [ann, bob]) assert.deepEqual(await texts(page), expected);
+  for (const page of [ann, bob]) {
+    await page.reload();
+    await page.getByRole("button", { name: page === ann ? "bob" : "ann" }).click();
+    await line(page, "second").getByRole("button", { name: "🎉 1" }).waitFor();
+    assert.deepEqual(await texts(page), expected);
+    assert.equal(await page.locator("#conversations .unread").count(), 0);
+  }
+  assert.deepEqual(errors, []);
+});

@@ -6,6 +6,9 @@
 const $ = (id) => document.getElementById(id);
 const state = { user: null, socket: null, conversations: new Map(), current: null, syncing: false, again: false };
 const typingTimers = new Map();
+const EVENTS = ["message.created", "message.updated", "message.deleted", "reaction.added", "reaction.removed", "conversation.created",
+  "conversation.updated", "member.joined", "member.left", "member.updated"]; // those with a number
+const EMOJI = ["👍", "❤️", "😂", "🎉"];
 
 // ---- talking to the server ----
 
@@ -119,7 +122,7 @@ function nameOf(c, userId) {
 function remember(c) {
   const known = state.conversations.get(c.id);
   if (known) Object.assign(known, c);
-  else state.conversations.set(c.id, { ...c, last: 0, events: [], pending: [], unread: 0, earlier: false, loaded: false });
+  else state.conversations.set(c.id, { ...c, last: 0, events: [], pending: [], earlier: false, loaded: false });
 }
 
 async function loadConversations() {
@@ -175,8 +178,9 @@ async function startConversation() {
 }
 
 function open(c) {
+  if (state.editing) stopEditing();
   state.current = c;
-  c.unread = 0;
+  $("send-error").textContent = "";
   $("app").classList.add("open");
   $("title").textContent = titleOf(c);
   $("send-form").hidden = false;
@@ -184,23 +188,64 @@ function open(c) {
   $("typing").textContent = "";
   drawConversations();
   drawMessages(true);
+  markRead(c);
   $("text").focus();
+}
+
+// ---- what is unread: the server's count, and what has come since ----
+
+const isUnread = (e, c) => e.type === "message.created" && e.data.sender_id !== state.user.id && !e.data.deleted_at &&
+  e.seq > (c.last_seq ?? 0) && e.seq > (c.read_seq ?? 0);
+
+function unreadOf(c) {
+  return c === state.current && !document.hidden ? 0 : (c.unread_count ?? 0) + c.events.filter((e) => isUnread(e, c)).length;
+}
+
+function haveRead(c, seq) {
+  if (seq <= (c.read_seq ?? 0)) return;
+  c.read_seq = seq;
+  if (seq >= (c.last_seq ?? 0)) c.unread_count = 0;
+  drawConversations();
+}
+
+/** Once in half a second at most; the server never goes back. */
+function markRead(c) {
+  if (c !== state.current || document.hidden || c.last <= (c.read_seq ?? 0)) return;
+  clearTimeout(state.reading);
+  state.reading = setTimeout(() => {
+    if (state.socket?.connected) state.socket.emit("read.set", { conversation_id: c.id, seq: c.last }, () => {});
+  }, 500);
+  haveRead(c, c.last);
 }
 
 // ---- events ----
 
+/** Does to a message what the event says; false: it is no change of a message. */
+function change(c, event) {
+  const { message_id, emoji, sender_id, text } = event.data;
+  if (!message_id) return false;
+  const data = c.events.find((e) => e.id === message_id)?.data;
+  if (!data || data.deleted_at) return true;
+  if (event.type === "message.updated") Object.assign(data, { text, edited_at: event.created_at });
+  else if (event.type === "message.deleted") Object.assign(data, { text: "", deleted_at: event.created_at, reactions: [] });
+  else {
+    const users = new Map((data.reactions ?? []).map((r) => [r.emoji, r.user_ids.filter((id) => r.emoji !== emoji || id !== sender_id)]));
+    if (event.type === "reaction.added") users.set(emoji, [...(users.get(emoji) ?? []), sender_id]);
+    data.reactions = [...users].filter(([, ids]) => ids.length).map(([e, ids]) => ({ emoji: e, user_ids: ids }));
+  }
+  if (c === state.current) redrawMessage(c, message_id);
+  return true;
+}
+
 function take(c, event) {
   c.last = event.seq;
   c.events.push(event);
-  c.pending = c.pending.filter((p) => p.id !== event.data.client_msg_id);
+  if (event.type === "message.created") c.pending = c.pending.filter((p) => p.id !== event.data.client_msg_id);
   if (event.type === "member.left" && event.data.members.some((m) => m.user_id === state.user.id)) return drop(c);
   if (event.type.startsWith("member.") || event.type === "conversation.updated") learn(c);
-  if (event.type === "message.updated" || event.type === "message.deleted") change(c, event);
-  else if (c === state.current) appendEvent(c, event);
-  else if (event.type === "message.created") {
-    c.unread++;
-    drawConversations();
-  }
+  if (!change(c, event) && c === state.current) appendEvent(c, event);
+  markRead(c);
+  if (!state.syncing) drawConversations();
 }
 
 async function learn(c) {
@@ -211,15 +256,6 @@ async function learn(c) {
   if (c !== state.current) return;
   $("title").textContent = titleOf(c);
   drawMessages(false);
-}
-
-/** An edit or a deletion of a message that is here. */
-function change(c, event) {
-  const message = c.events.find((e) => e.id === event.data.message_id);
-  if (!message) return;
-  if (event.type === "message.deleted") Object.assign(message.data, { text: "", deleted_at: event.created_at });
-  else if (!message.data.deleted_at) Object.assign(message.data, { text: event.data.text, edited_at: event.created_at });
-  if (c === state.current) drawMessages(false);
 }
 
 /** The user is no member any more. */
@@ -292,6 +328,7 @@ async function sync() {
     }
   } while (state.again);
   state.syncing = false;
+  drawConversations();
 }
 
 /** The server has cut the socket: because it wants another one, or because the login is over. */
@@ -326,9 +363,11 @@ function connect() {
     }
     setTimeout(() => state.socket.connect(), e.message === "unauthorized" ? 0 : 2000);
   });
-  const types = ["message.created", "message.updated", "message.deleted", "reaction.added", "reaction.removed", "conversation.created", "conversation.updated",
-    "member.joined", "member.left", "member.updated"];
-  for (const type of types) state.socket.on(type, onEvent);
+  for (const type of EVENTS) state.socket.on(type, onEvent);
+  state.socket.on("read.updated", (r) => {
+    const c = state.conversations.get(r.conversation_id);
+    if (c && r.user_id === state.user.id) haveRead(c, r.seq);
+  });
   state.socket.on("sync.required", sync);
   state.socket.on("typing.started", (t) => showTyping(t, true));
   state.socket.on("typing.stopped", (t) => showTyping(t, false));
@@ -340,6 +379,11 @@ function send() {
   const c = state.current;
   const text = $("text").value;
   if (!c || !text.trim()) return;
+  if (state.editing) {
+    request("message.edit", { message_id: state.editing, text });
+    stopEditing();
+    return;
+  }
   const p = { id: uuid(), text, state: "sending…" };
   c.pending.push(p);
   $("text").value = "";
@@ -378,6 +422,40 @@ function sendAgain(c, p) {
   transmit(c, p);
 }
 
+// ---- changing what was sent ----
+
+async function request(name, body) {
+  $("send-error").textContent = "";
+  try {
+    const r = await state.socket.timeout(10000).emitWithAck(name, { ...body, client_msg_id: uuid() });
+    if (r.error) throw new Problem(r.error);
+  } catch (e) {
+    $("send-error").textContent = e instanceof Problem ? e.message : "The server does not answer.";
+  }
+}
+
+function startEditing(event) {
+  state.editing = event.id;
+  $("editing").hidden = false;
+  $("text").value = event.data.text;
+  $("text").focus();
+}
+
+function stopEditing() {
+  state.editing = null;
+  $("editing").hidden = true;
+  $("text").value = "";
+}
+
+function remove(event) {
+  if (confirm("Delete this message for everybody?")) request("message.delete", { message_id: event.id });
+}
+
+function react(event, emoji) {
+  const mine = event.data.reactions?.find((r) => r.emoji === emoji)?.user_ids.includes(state.user.id);
+  request(mine ? "reaction.remove" : "reaction.add", { message_id: event.id, emoji });
+}
+
 // ---- typing ----
 
 let typingUntil = 0;
@@ -406,11 +484,12 @@ function drawConversations() {
     button.type = "button";
     button.textContent = titleOf(c);
     button.setAttribute("aria-current", c === state.current);
-    if (c.unread) {
+    const unread = unreadOf(c);
+    if (unread) {
       const badge = document.createElement("span");
       badge.className = "unread";
-      badge.textContent = c.unread;
-      badge.setAttribute("aria-label", `${c.unread} unread`);
+      badge.textContent = unread;
+      badge.setAttribute("aria-label", `${unread} unread`);
       button.append(badge);
     }
     button.addEventListener("click", () => open(c));
@@ -456,16 +535,63 @@ function noteOf(c, event) {
   }
 }
 
-function drawEvent(c, event) {
+function button(text, className, action) {
+  const b = document.createElement("button");
+  b.type = "button";
+  b.className = className;
+  b.textContent = text;
+  b.addEventListener("click", action);
+  return b;
+}
+
+/** Opens and closes what can be done with a message. */
+function drawActions(c, event, li) {
+  const open = button("⋯", "actions", () => {
+    const choices = li.querySelector(".choices");
+    open.setAttribute("aria-expanded", !choices);
+    if (choices) return choices.remove();
+    const box = document.createElement("div");
+    box.className = "choices";
+    const mine = event.data.sender_id === state.user.id;
+    for (const emoji of EMOJI) box.append(button(emoji, "", () => react(event, emoji)));
+    if (mine) box.append(button("Edit", "", () => startEditing(event)));
+    if (mine || (c.type !== "direct" && ["admin", "owner"].includes(c.role))) box.append(button("Delete", "", () => remove(event)));
+    li.append(box);
+    box.firstChild.focus();
+  });
+  open.setAttribute("aria-label", "Message actions");
+  open.setAttribute("aria-expanded", false);
+  li.querySelector(".meta").append(open);
+}
+
+function drawMessage(c, event) {
+  const { data } = event;
   const at = new Date(event.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  if (event.type !== "message.created") {
-    const note = item("note", noteOf(c, event) ?? "");
-    note.hidden = !note.textContent;
-    return note;
+  const meta = `${nameOf(c, data.sender_id)} · ${at}`;
+  const mine = data.sender_id === state.user.id ? "mine" : "";
+  const li = data.deleted_at ? item(`${mine} deleted`, "This message was deleted", meta) : item(mine, data.text, data.edited_at ? `${meta} · edited` : meta);
+  li.dataset.id = event.id;
+  if (data.deleted_at) return li;
+  for (const { emoji, user_ids } of data.reactions ?? []) {
+    const b = button(`${emoji} ${user_ids.length}`, "reaction", () => react(event, emoji));
+    b.setAttribute("aria-pressed", user_ids.includes(state.user.id));
+    b.title = user_ids.map((id) => nameOf(c, id)).join(", ");
+    li.append(b);
   }
-  const { sender_id, text, edited_at, deleted_at } = event.data;
-  const how = deleted_at ? " · deleted" : edited_at ? " · edited" : "";
-  return item(sender_id === state.user.id ? "mine" : "", deleted_at ? "…" : text, `${nameOf(c, sender_id)} · ${at}${how}`);
+  drawActions(c, event, li);
+  return li;
+}
+
+/** The entries of the list for an event: none for changes, which are seen at their message. */
+function drawEvent(c, event) {
+  if (event.type === "message.created") return [drawMessage(c, event)];
+  const note = noteOf(c, event);
+  return note ? [item("note", note)] : [];
+}
+
+function redrawMessage(c, id) {
+  const event = c.events.find((e) => e.id === id);
+  $("messages").querySelector(`[data-id="${id}"]`)?.replaceWith(drawMessage(c, event));
 }
 
 function drawPending(c, p) {
@@ -485,7 +611,7 @@ function appendEvent(c, event) {
   const scroll = $("scroll");
   const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
   for (const li of $("messages").querySelectorAll(".pending")) li.remove();
-  $("messages").append(drawEvent(c, event), ...c.pending.map((p) => drawPending(c, p)));
+  $("messages").append(...drawEvent(c, event), ...c.pending.map((p) => drawPending(c, p)));
   if (atEnd || event.data.sender_id === state.user.id) scroll.scrollTop = scroll.scrollHeight;
 }
 
@@ -493,7 +619,7 @@ function drawMessages(toEnd) {
   const c = state.current;
   $("older").hidden = !c.earlier;
   $("messages").replaceChildren(
-    ...c.events.map((event) => drawEvent(c, event)),
+    ...c.events.flatMap((event) => drawEvent(c, event)),
     ...c.pending.map((p) => drawPending(c, p)),
   );
   if (toEnd) $("scroll").scrollTop = $("scroll").scrollHeight;
@@ -509,6 +635,9 @@ $("send-form").addEventListener("submit", (e) => { e.preventDefault(); send(); }
 $("text").addEventListener("input", () => setTyping($("text").value !== ""));
 $("older").addEventListener("click", () => loadEarlier().catch(() => null));
 $("leave").addEventListener("click", leaveConversation);
+$("edit-cancel").addEventListener("click", stopEditing);
+$("text").addEventListener("keydown", (e) => e.key === "Escape" && state.editing && stopEditing());
+document.addEventListener("visibilitychange", () => state.current && markRead(state.current));
 $("back").addEventListener("click", () => $("app").classList.remove("open"));
 
 recognized().then((known) => (known ? begin() : showDoor()), showDoor);
