@@ -163,6 +163,20 @@ test("members of a large channel are not told; of a small one they are, and of a
   await carls.saw("dora away");
 });
 
+test("who is removed is told nothing more", async () => {
+  const { ann, bob, carl } = await world("ann", "bob", "carl");
+  const group = await makeConversation(server.base, ann.token, { type: "group", name: "g", members: [bob.id, carl.id] });
+  const [bobs, carls] = [await device(bob), await device(carl)];
+  await bobs.saw("carl online");
+  const anns = await device(ann); // tells the time: she shares a direct conversation with carl
+  const r = await rest(server.base, "DELETE", `/v1/conversations/${group.id}/members/${bob.id}`, { token: ann.token });
+  assert.equal(r.status, 204);
+  await bobs.saw("ann online");
+  await carls.ask("presence.set", { status: "away" });
+  await anns.saw("carl away");
+  assert.deepEqual(bobs.seen, []);
+});
+
 test("a worker is killed: who comes back is not told of, who does not is offline", { timeout: 60000 }, async () => {
   const { ann, bob, carl } = await world("ann", "bob", "carl");
   const watcher = await device(ann);
