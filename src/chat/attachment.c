@@ -70,6 +70,7 @@ fetched(void *arg, const struct bus_window *w)
 	if (w->floor > a->from) {
 		a->from = r->last;
 		room_tell_sync_required(a);
+		membership_check_one(a); /* it may have missed that it has left */
 	}
 	for (size_t i = 0; i < w->count; i++) {
 		if (w->events[i]->seq <= a->from)
@@ -91,6 +92,10 @@ attachment_catch_up(struct attachment *a)
 		return;
 	if (r->last <= a->from) {
 		a->behind = false;
+		if (a->leaving) {
+			client_detach(a->client, a);
+			return;
+		}
 		client_room_ready(a->client, a);
 		return;
 	}
@@ -115,8 +120,10 @@ room_attach(struct chat *c, struct client *cl, const char *conversation, uint64_
 	struct room *r;
 	bool empty;
 
-	if (a)
+	if (a) {
+		a->leaving = false;
 		return a;
+	}
 	r = room_get(c, conversation, seen);
 	empty = !r->members;
 	a = xcalloc(1, sizeof(*a));

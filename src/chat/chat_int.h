@@ -31,6 +31,7 @@ struct attachment {
 	/* Of a client that came from another worker: */
 	uint64_t from; /* it was sent all up to this number */
 	bool behind;   /* and what follows is still to be read from the window */
+	bool leaving;  /* goes when it is behind no more */
 	struct attachment_fetch *fetch; /* under way */
 	struct attachment *room_prev, *room_next;
 	struct attachment *prev, *next; /* of the client */

@@ -34,8 +34,9 @@ static void check_ask(struct membership_check *mc);
 
 /* ---- out and in ---- */
 
+/* A client that is behind has not been sent the event yet: it goes when it has caught up. */
 static void
-detach_user(struct chat *c, const char *conversation, const char *user, bool behind_too)
+detach_user(struct chat *c, const char *conversation, const char *user)
 {
 	struct chat_user *u = chat_user_find(c, user);
 	struct client *cl, *tmp;
@@ -45,7 +46,9 @@ detach_user(struct chat *c, const char *conversation, const char *user, bool beh
 	DL_FOREACH_SAFE (u->clients, cl, tmp) {
 		struct attachment *a = client_attachment(cl, conversation);
 
-		if (a && (behind_too || !a->behind))
+		if (a && a->behind)
+			a->leaving = true;
+		else if (a)
 			client_detach(cl, a);
 	}
 }
@@ -58,9 +61,14 @@ attach_user(struct chat *c, const char *conversation, const char *user, uint64_t
 
 	if (!u)
 		return;
-	DL_FOREACH_SAFE (u->clients, cl, tmp)
-		if (!client_attachment(cl, conversation))
+	DL_FOREACH_SAFE (u->clients, cl, tmp) {
+		struct attachment *a = client_attachment(cl, conversation);
+
+		if (a)
+			a->leaving = false;
+		else
 			room_attach_from(c, cl, conversation, seen);
+	}
 }
 
 /* ---- asking the store ---- */
@@ -88,7 +96,7 @@ checked(struct store_req *req)
 		ev_timer_start(loop_ev(), &mc->retry);
 	} else {
 		if (req->err)
-			detach_user(mc->chat, mc->conversation, mc->user, true);
+			detach_user(mc->chat, mc->conversation, mc->user);
 		else
 			attach_user(mc->chat, mc->conversation, mc->user, mc->seq);
 		check_free(mc);
@@ -136,12 +144,18 @@ check(struct chat *c, const char *conversation, const char *user, uint64_t seq)
 }
 
 void
+membership_check_one(struct attachment *a)
+{
+	check(a->room->chat, a->room->id, a->client->user->id, a->room->last);
+}
+
+void
 membership_check_all(struct room *r)
 {
 	struct attachment *a;
 
 	DL_FOREACH2(r->members, a, room_next)
-	check(r->chat, r->id, a->client->user->id, r->last);
+	membership_check_one(a);
 }
 
 /* At the end of the process, after the store is closed: no answer comes any more. */
@@ -200,7 +214,6 @@ membership_joined(struct chat *c, const struct event *ev)
 	json_object_put(data);
 }
 
-/* A client that is behind has not been sent the event yet: it goes when it has. */
 void
 membership_left(struct chat *c, const struct event *ev)
 {
@@ -213,7 +226,7 @@ membership_left(struct chat *c, const struct event *ev)
 		if (!u)
 			continue;
 		str_copy(user, sizeof(user), u->id);
-		detach_user(c, ev->conversation, user, false);
+		detach_user(c, ev->conversation, user);
 		check(c, ev->conversation, user, ev->seq);
 	}
 	json_object_put(data);

@@ -45,7 +45,8 @@ void membership_joined(struct chat *c, const struct event *ev);
 void membership_left(struct chat *c, const struct event *ev);
 /* The same for one client that is behind the others; true: it has left, a is gone. */
 bool membership_left_one(struct attachment *a, const struct event *ev);
-/* Events were missed here: the store is asked about everybody in the room. */
+/* Events were missed here: the store is asked about this client's user, or everybody's. */
+void membership_check_one(struct attachment *a);
 void membership_check_all(struct room *r);
 
 #endif
