@@ -285,13 +285,41 @@ test("what goes on in the room is heard by its members alone", async () => {
   await w.olga.socket.timeout(10000).emitWithAck("typing.set", { ...room(), typing: true });
   await until("max hears it", () => w.max.heard.some((h) => h.event?.id === sent.id));
   await until("max hears the typing", () => w.max.heard.some((h) => h.name === "typing.started"));
-  for (const p of [w.sven]) {
+  for (const p of [w.sven, w.rita]) {
     await p.socket.timeout(10000).emitWithAck("presence.set", { status: "online" }); // what came before it has arrived
     heardNothing(p);
   }
 });
 
 // ---- what a member may not see ----
+
+test("a newcomer to a conversation with history for those who were there", async () => {
+  const { olga, max } = w, nina = await person(server, "nina");
+  const room = await olga.must("POST", "/v1/conversations", { type: "channel", name: "later", history: "joined", members: [max.id] });
+  const at = `/v1/conversations/${room.id}/messages`;
+  const past = await olga.must("POST", at, { client_msg_id: id(), text: SECRET });
+  await olga.must("POST", `/v1/conversations/${room.id}/members`, { user_ids: [nina.id] });
+  await connect(server, nina);
+  const before = await olga.must("GET", `/v1/messages/${past.id}`);
+  const asked = [
+    ["GET", at, undefined, 200], ["GET", `${at}?after=0`, undefined, 200], ["GET", `${at}?before=${past.seq + 1}`, undefined, 200], ["GET", `${at}?around=${past.seq}`, undefined, 200],
+    ["POST", "/v1/sync", { conversations: { [room.id]: 0 } }, 200], ["GET", "/v1/conversations", undefined, 200], ["GET", `/v1/messages/${past.id}`, undefined, 404],
+    ["PATCH", `/v1/messages/${past.id}`, { text: "changed" }, 404], ["DELETE", `/v1/messages/${past.id}`, undefined, 404],
+    ["PUT", `/v1/messages/${past.id}/reactions/${emoji}`, undefined, 404], ["DELETE", `/v1/messages/${past.id}/reactions/${emoji}`, undefined, 404],
+    ["POST", at, { client_msg_id: id(), text: "what was that?", reply_to: past.id }, 422],
+  ];
+  for (const [method, path, body, status] of asked) {
+    const r = await nina.ask(method, path, body), text = JSON.stringify(r.body);
+    assert.equal(r.status, status, `${method} ${path}: ${text}`);
+    assert.ok(!text.includes(SECRET), `${method} ${path} leaks`);
+  }
+  const synced = await nina.socket.timeout(10000).emitWithAck("sync", { conversations: { [room.id]: 0 } });
+  assert.ok(synced.data.events.length > 0 && synced.data.events.every((e) => e.seq > past.seq), JSON.stringify(synced));
+  for (const [event, body] of [["message.edit", { text: "changed" }], ["message.delete", {}], ["reaction.add", { emoji: "👍" }]])
+    assert.equal((await nina.socket.timeout(10000).emitWithAck(event, { message_id: past.id, ...body })).error?.code, "not_found", event);
+  assert.deepEqual(await olga.must("GET", `/v1/messages/${past.id}`), before);
+  nina.socket.close();
+});
 
 test("a stranger sees of a public channel what it is, and nothing in it", async () => {
   const { olga, max, sven } = w;
