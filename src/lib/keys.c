@@ -47,7 +47,7 @@ read_hex(struct key *k, const char *text)
 {
 	size_t n = strlen(text);
 
-	if (n % 2 || n < 2 * KEY_MIN || n > 2 * KEY_MAX)
+	if (n % 2 || n < 2 * KEY_BYTES_MIN || n > 2 * KEY_BYTES_MAX)
 		return false;
 	for (size_t i = 0; i < n; i += 2) {
 		int high = digit(text[i]), low = digit(text[i + 1]);
@@ -92,9 +92,9 @@ parse_raw(struct key_set *set, const char *text, size_t len, char **error_r)
 {
 	struct key *k = &set->keys[0];
 
-	if (len < KEY_MIN || len > KEY_MAX) {
-		*error_r =
-		    xasprintf("a key has %d to %d bytes, this one %zu", KEY_MIN, KEY_MAX, len);
+	if (len < KEY_BYTES_MIN || len > KEY_BYTES_MAX) {
+		*error_r = xasprintf(
+		    "a key has %d to %d bytes, this one %zu", KEY_BYTES_MIN, KEY_BYTES_MAX, len);
 		return -1;
 	}
 	strcpy(k->id, RAW_ID);
@@ -201,7 +201,7 @@ keys_rotate(struct key_set *set, int64_t now_ms, int64_t keep_ms)
 	memset(k, 0, sizeof(*k));
 	random_token(k->id, ID_RANDOM);
 	k->created_ms = now_ms / 1000 * 1000;
-	k->len = KEY_MIN;
+	k->len = KEY_BYTES_MIN;
 	random_bytes(k->data, k->len);
 	set->count = wanted + 1;
 	set->signer = 0;
@@ -237,7 +237,7 @@ keys_unpack(struct unpack *u, struct key_set *set)
 		unpack_strn(u, k->id, sizeof(k->id));
 		k->created_ms = unpack_i64(u);
 		data = unpack_bytes(u, &k->len);
-		if (!unpack_ok(u) || k->len < KEY_MIN || k->len > KEY_MAX)
+		if (!unpack_ok(u) || k->len < KEY_BYTES_MIN || k->len > KEY_BYTES_MAX)
 			return false;
 		memcpy(k->data, data, k->len);
 	}

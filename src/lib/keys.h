@@ -27,14 +27,14 @@
 #define KEYS_MAX      16
 #define KEYS_FILE_MAX 40960
 #define KEY_ID_MAX    33 /* with NUL */
-#define KEY_MIN       32
-#define KEY_MAX       1024
+#define KEY_BYTES_MIN 32
+#define KEY_BYTES_MAX 1024
 
 struct key {
 	char id[KEY_ID_MAX];
 	int64_t created_ms; /* wall clock, whole seconds in the file */
 	size_t len;
-	uint8_t data[KEY_MAX];
+	uint8_t data[KEY_BYTES_MAX];
 };
 
 struct key_set {

@@ -40,7 +40,7 @@ keys_load(const char *path, struct key_set *set, char **error_r)
 	int err;
 
 	buf_init(&text);
-	err = conf_read_secret(path, KEY_MIN, KEYS_FILE_MAX, &text, error_r);
+	err = conf_read_secret(path, KEY_BYTES_MIN, KEYS_FILE_MAX, &text, error_r);
 	if (!err && keys_parse(set, (const char *)text.data, text.len, &why)) {
 		*error_r = xasprintf("%s: %s", path, why);
 		err = -1;

@@ -69,20 +69,20 @@ the_format_is_the_documented_one(void **state)
 static void
 another_file_is_one_key(void **state)
 {
-	uint8_t bytes[KEY_MAX + 1] = {0};
+	uint8_t bytes[KEY_BYTES_MAX + 1] = {0};
 	struct key_set set;
 	char *error;
 
 	bytes[5] = 7;
-	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_MIN, &error), 0);
+	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_BYTES_MIN, &error), 0);
 	assert_int_equal(set.count, 1);
 	assert_string_equal(set.keys[0].id, "0");
-	assert_memory_equal(set.keys[0].data, bytes, KEY_MIN);
-	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_MAX, &error), 0);
-	assert_int_equal(set.keys[0].len, KEY_MAX);
-	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_MIN - 1, &error), -1);
+	assert_memory_equal(set.keys[0].data, bytes, KEY_BYTES_MIN);
+	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_BYTES_MAX, &error), 0);
+	assert_int_equal(set.keys[0].len, KEY_BYTES_MAX);
+	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_BYTES_MIN - 1, &error), -1);
 	free(error);
-	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_MAX + 1, &error), -1);
+	assert_int_equal(keys_parse(&set, (char *)bytes, KEY_BYTES_MAX + 1, &error), -1);
 	free(error);
 }
 
