@@ -90,6 +90,8 @@ void sqlite_member_check(void *h, struct store_req *req);
 void sqlite_add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id);
 
 /* sqlite_changes.c */
+/* New, or in another role.  ERR_NOT_FOUND: not a user. */
+int sqlite_put_member(struct sqlite_handle *h, const char *conversation, const struct member *m);
 void sqlite_conversation_change(void *h, struct store_req *req);
 void sqlite_outbox_list(void *h, struct store_req *req);
 /* Puts or takes away within the caller's transaction. */

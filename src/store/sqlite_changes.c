@@ -121,8 +121,8 @@ update_fields(struct sqlite_handle *h, const struct store_req *req)
 	return sqlite_exec(h, st);
 }
 
-static int
-put_member(struct sqlite_handle *h, const char *conversation, const struct member *m)
+int
+sqlite_put_member(struct sqlite_handle *h, const char *conversation, const struct member *m)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_PUT, &err);
@@ -161,7 +161,7 @@ write_change(struct sqlite_handle *h, struct store_req *req)
 		return req->err ? req->err : ERR_CONFLICT;
 	}
 	for (size_t i = 0; !err && i < c->member_count; i++) {
-		err = put_member(h, req->id, &c->members[i]);
+		err = sqlite_put_member(h, req->id, &c->members[i]);
 		if (err == ERR_NOT_FOUND)
 			req->text_out = xstrdup(c->members[i].user);
 	}

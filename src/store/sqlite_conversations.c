@@ -105,22 +105,6 @@ find_pair(struct sqlite_handle *h, const char *pair, char id_r[ID_MAX])
 	return 0;
 }
 
-/* ERR_NOT_FOUND: not a user. */
-static int
-insert_member(struct sqlite_handle *h, const char *conversation, const struct member *m)
-{
-	int err = 0;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_MEMBER_INSERT, &err);
-
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, conversation);
-	sqlite_bind(st, 2, m->user);
-	sqlite3_bind_int(st, 3, (int)m->role);
-	sqlite3_bind_int64(st, 4, (sqlite3_int64)m->since);
-	return sqlite_exec(h, st);
-}
-
 static int
 insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *pair)
 {
@@ -144,7 +128,7 @@ insert_conversation(struct sqlite_handle *h, struct store_req *req, const char *
 	if (err == ERR_NOT_FOUND)
 		req->text_out = xstrdup(c->creator);
 	for (size_t i = 0; !err && i < c->member_count; i++) {
-		err = insert_member(h, c->id, &c->members[i]);
+		err = sqlite_put_member(h, c->id, &c->members[i]);
 		if (err == ERR_NOT_FOUND)
 			req->text_out = xstrdup(c->members[i].user);
 	}
