@@ -78,7 +78,8 @@ test("ends by itself 6 s after the last word, and with the client", { timeout: 3
   await set(d, true);
   const started = await heard("started");
   const ended = await heard("stopped");
-  assert.ok(Math.abs(ended - started - LEASE_MS) < 500, `${ended - started} ms`);
+  const lasted = ended - started;
+  assert.ok(lasted > LEASE_MS - 500 && lasted < LEASE_MS + 2000, `${lasted} ms`);
   await set(d, true);
   await heard("started");
   d.close();
