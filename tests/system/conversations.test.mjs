@@ -93,6 +93,14 @@ test("in a direct conversation nothing can be changed", async () => {
   assert.equal(await ask("mary", "DELETE", `${path}/members/${users.max.id}`), NO);
 });
 
+test("two people who begin a direct conversation at the same moment have one", async () => {
+  const pair = [["alma", "oscar"], ["oscar", "alma"]];
+  const both = await Promise.all([...pair, ...pair, ...pair].map(([who, other]) => api(who, "POST", "/conversations", { type: "direct", members: [users[other].id] })));
+  assert.equal(new Set(both.map((r) => r.body.id)).size, 1);
+  assert.deepEqual(both.map((r) => r.status).sort(), [200, 200, 200, 200, 200, 201]);
+  assert.deepEqual((await history("alma", both[0].body.id)).map((e) => e.type), ["conversation.created"]);
+});
+
 test("the last owner goes with a successor, or alone: then it is archived", async () => {
   const c = await conversation("group");
   assert.equal(await ask("olga", "PATCH", `${c.path}/members/me`, { role: "member" }), "409 last_owner");

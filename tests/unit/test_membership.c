@@ -322,6 +322,32 @@ a_joining_that_comes_after_the_removal_brings_nobody_in(void **state)
 	assert_null(strstr(sent, "102"));
 }
 
+/* The first event of a large conversation names as many as it may have. */
+static void
+a_member_among_a_thousand_is_brought_in(void **state)
+{
+	struct event *ev;
+	struct buf data;
+
+	is_member = false;
+	open_client();
+	run_until_ready();
+	is_member = true;
+	buf_init(&data);
+	buf_puts(&data, "{\"members\":[");
+	for (int i = 0; i < CONVERSATION_MEMBERS_MAX - 1; i++)
+		buf_printf(&data,
+		    "{\"user_id\":\"usr_%026d\",\"username\":\"u%d\",\"role\":\"member\"},", i, i);
+	buf_puts(&data, "{\"user_id\":\"" USR "\",\"username\":\"x\",\"role\":\"member\"}]}");
+	ev = event_new(EVENT_CONVERSATION_CREATED, CNV, USR, "", (const char *)data.data, data.len);
+	given[given_count] = event_numbered(ev, FIRST, 1);
+	chat_bus_handler.event(chat, given[given_count++]);
+	settle();
+	assert_string_equal(sent, "101 ");
+	event_unref(&ev);
+	buf_fini(&data);
+}
+
 /* Leaves this worker, and arrives again; what was given in between was not published here. */
 static void
 move(void)
@@ -381,6 +407,7 @@ main(void)
 	    CASE(who_is_removed_is_sent_that_and_nothing_after),
 	    CASE(a_removal_that_was_numbered_after_the_return_takes_nobody_out),
 	    CASE(a_joining_that_comes_after_the_removal_brings_nobody_in),
+	    CASE(a_member_among_a_thousand_is_brought_in),
 	    CASE(who_is_removed_while_moving_is_sent_that_and_nothing_after),
 	    CASE(who_missed_the_removal_is_out_all_the_same),
 	};
