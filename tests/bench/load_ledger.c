@@ -34,6 +34,7 @@
 #define LATER_NS    (SECOND / 5)
 #define REOPEN_NS   (SECOND / 10)
 #define GRACE_NS    (150 * SECOND) /* after the last message, for the last answers */
+#define JOIN_NS     (10 * SECOND)
 #define PENDING_MAX 4000
 #define ROOM_MAX    64 /* conversations of a client */
 #define ID_SIZE     40
@@ -422,6 +423,30 @@ tick(struct ledger *l, uint64_t now)
 	}
 }
 
+/* The schedule begins when all have joined, or have had their time to. */
+static void
+join_all(struct ledger *l)
+{
+	uint64_t end = load_now() + JOIN_NS, now;
+
+	while ((now = load_now()) < end && l->pool.joined < l->options->n) {
+		if (now >= l->next_tick)
+			tick(l, now);
+		pool_turn(&l->pool, SECOND / 500);
+	}
+}
+
+/* Until the next message or tick, whichever comes first. */
+static uint64_t
+time_to_wait(const struct ledger *l, uint64_t now)
+{
+	uint64_t next = l->next_tick;
+
+	if (l->sent < l->total && l->under_way < PENDING_MAX && op_time(l, l->sent) < next)
+		next = op_time(l, l->sent);
+	return next > now ? next - now : 0;
+}
+
 static void
 run(struct ledger *l)
 {
@@ -435,7 +460,7 @@ run(struct ledger *l)
 			op_start(l);
 		if (now >= l->next_tick)
 			tick(l, now);
-		pool_turn(&l->pool, SECOND / 500);
+		pool_turn(&l->pool, time_to_wait(l, now));
 	}
 }
 
@@ -481,6 +506,7 @@ scenario_ledger(const struct options *o)
 	pool_init(&l.pool, o, o->n);
 	l.pool.arg = &l;
 	l.pool.packet = on_packet;
+	join_all(&l);
 	run(&l);
 	ledger_report(&l);
 	fclose(l.out);
