@@ -1,12 +1,15 @@
-// palaver-protocol(7) against the server: the session that it shows is played, and it names
-// every route, event and error.
+// palaver-protocol(7) against the server: the session that it shows is played, the client that it
+// shows is run, and it names every route, event and error.
 import assert from "node:assert";
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { io } from "socket.io-client";
+import { history, makeConversation, restRetry, signup } from "./lib/client.mjs";
 import { events, serverTable } from "./lib/contract.mjs";
-import { Meaning, Player, steps } from "./lib/manual.mjs";
-import { Server, root } from "./lib/server.mjs";
+import { Meaning, Player, program, steps } from "./lib/manual.mjs";
+import { Server, root, sleep, until } from "./lib/server.mjs";
 
 const page = fs.readFileSync(path.join(root, "man/palaver-protocol.7"), "utf8");
 const items = (macro) => new Set([...page.matchAll(new RegExp(`^\\.It ${macro} (.*)$`, "gm"))].flatMap((m) => m[1].split(" , ").map((s) => s.trim())));
@@ -19,6 +22,40 @@ test("the session of the manual goes as it is shown", async () => {
     await player.play(list);
   } finally {
     player.close();
+    await server.remove();
+  }
+});
+
+test("the client of the manual misses nothing and doubles nothing, whatever worker dies", async () => {
+  const server = await new Server({ workers: 2 }).start(), shown = [];
+  const ann = await signup(server.base, "ann"), bob = await signup(server.base, "bob");
+  const { id } = await makeConversation(server.base, ann.token, { type: "direct", members: [bob.id] });
+  const names = ["io", "show", "currentToken", "allConversations", "sleep"];
+  const code = program().replaceAll("http://localhost:8080", server.base);
+  const run = new Function(...names, `${code}\nreturn { socket, send };`);
+  const mine = async () => (await restRetry(server.base, "GET", "/v1/conversations", { token: ann.token })).body.items;
+  const kill = async (n) => {
+    const workers = await until("both workers run", () => server.processes("worker").length === 2 && server.processes("worker"));
+    process.kill(workers[n].pid, "SIGKILL");
+  };
+  const client = run(io, (e) => shown.push(e), async () => ann.token, mine, sleep);
+  let connects = 0;
+  client.socket.on("connect", () => connects++);
+  try {
+    const sent = [];
+    for (let i = 0; i < 40; i++) {
+      if (i % 20 === 10) await kill(i < 20 ? 0 : 1);
+      sent.push((await client.send(id, `ann ${i}`)).id);
+      const body = { client_msg_id: randomUUID(), text: `bob ${i}` };
+      sent.push((await restRetry(server.base, "POST", `/v1/conversations/${id}/messages`, { token: bob.token, body })).body.id);
+    }
+    assert.ok(connects > 1, "its worker died");
+    await until("all are shown", () => sent.every((m) => shown.some((e) => e.id === m)));
+    const all = await history(server.base, ann.token, id), texts = all.filter((e) => e.type === "message.created").map((e) => e.data.text);
+    assert.deepEqual(shown.map((e) => e.seq), all.map((e) => e.seq));
+    assert.equal(new Set(texts).size, texts.length, "one of them is there twice");
+  } finally {
+    client.socket.close();
     await server.remove();
   }
 });

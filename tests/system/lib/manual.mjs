@@ -24,6 +24,12 @@ const ID = /^(usr|cnv|msg|ses)_[A-Z0-9]+$/;
 const SEQ_MIN = 1e12;
 const PING = "2", PONG = "3";
 
+/** The JavaScript of the page: its literal blocks that are code, one after the other. */
+export function program(page = fs.readFileSync(PAGE, "utf8")) {
+  const blocks = [...page.matchAll(/^\.Bd -literal.*\n([^]*?)^\.Ed$/gm)].map((m) => m[1]);
+  return blocks.filter((b) => /^(const|async function) /m.test(b)).join("\n").replaceAll("\\e", "\\").replaceAll("\\&", "");
+}
+
 /** [{who, way, text}] of the marked lines; mdoc's escapes are undone. */
 export function steps(page = fs.readFileSync(PAGE, "utf8")) {
   const found = [];
