@@ -51,8 +51,10 @@ static const struct route {
     {HTTP_PATCH, "/v1/conversations/{id}", api_patch_conversation, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/conversations/{id}/members", api_get_members, NEEDS_LOGIN},
     {HTTP_POST, "/v1/conversations/{id}/members", api_post_members, NEEDS_LOGIN | TAKES_BODY},
-    {HTTP_PATCH, "/v1/conversations/{id}/members/{user}", api_patch_member, NEEDS_LOGIN | TAKES_BODY},
-    {HTTP_DELETE, "/v1/conversations/{id}/members/{user}", api_delete_member, NEEDS_LOGIN | NO_CONTENT},
+    {HTTP_PATCH, "/v1/conversations/{id}/members/{user}", api_patch_member,
+	NEEDS_LOGIN | TAKES_BODY},
+    {HTTP_DELETE, "/v1/conversations/{id}/members/{user}", api_delete_member,
+	NEEDS_LOGIN | NO_CONTENT},
     {HTTP_GET, "/v1/conversations/{id}/messages", api_get_messages, NEEDS_LOGIN},
     {HTTP_POST, "/v1/conversations/{id}/messages", api_post_messages, NEEDS_LOGIN | TAKES_BODY},
     {HTTP_GET, "/v1/presence", api_get_presence, NEEDS_LOGIN},
@@ -226,6 +228,27 @@ api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r)
 	}
 	*limit_r = v;
 	return true;
+}
+
+/* false: it has a bad escape, and the call was answered with that. */
+static bool
+text_param(struct api_call *call, const char *name, const char *pointer, const char **text_r)
+{
+	const char *text = http_query(call->req, name);
+
+	*text_r = text ? text : "";
+	if (strcmp(*text_r, HTTP_MALFORMED) != 0)
+		return true;
+	api_fail(call, ERR_INVALID_FIELD, pointer, "malformed");
+	return false;
+}
+
+bool
+api_page(struct api_call *call, struct api_page *page)
+{
+	return text_param(call, "q", "/q", &page->q) &&
+	       text_param(call, "cursor", "/cursor", &page->cursor) &&
+	       api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &page->limit);
 }
 
 /* ---- requests ---- */

@@ -42,6 +42,14 @@ void api_fail(struct api_call *call, int err, const char *pointer, const char *r
  */
 bool api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r);
 
+/* What lists take: ?q= and ?cursor=, "" if they are absent, and ?limit= as of api_limit(). */
+struct api_page {
+	const char *q, *cursor;
+	size_t limit;
+};
+/* false: the call was answered with an error. */
+bool api_page(struct api_call *call, struct api_page *page);
+
 /*
  * The version that If-Match asks for; 0: any, for the field is absent or "*".  One entity tag
  * is taken, not a list.  false: the call was answered, the tag is none that we give.

@@ -11,23 +11,22 @@
 void
 api_get_conversations(struct api_call *call)
 {
-	const char *cursor = http_query(call->req, "cursor"), *q = http_query(call->req, "q");
 	const char *public_text = http_query(call->req, "public");
 	bool is_public = public_text && strcmp(public_text, "true") == 0;
-	size_t limit;
+	struct api_page page;
 
 	if (public_text && !is_public && strcmp(public_text, "false") != 0) {
 		api_fail(call, ERR_INVALID_FIELD, "/public", "invalid");
 		return;
 	}
-	if (!api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
+	if (!api_page(call, &page))
 		return;
 	if (is_public)
-		chat_channel_list(call->api->chat, q ? q : "", cursor ? cursor : "", limit, false,
-		    api_done, call);
+		chat_channel_list(
+		    call->api->chat, page.q, page.cursor, page.limit, false, api_done, call);
 	else
 		chat_conversation_list(
-		    call->api->chat, call->who.user, cursor ? cursor : "", limit, api_done, call);
+		    call->api->chat, call->who.user, page.cursor, page.limit, api_done, call);
 }
 
 void

@@ -10,12 +10,11 @@
 void
 api_get_members(struct api_call *call)
 {
-	const char *cursor = http_query(call->req, "cursor");
-	size_t limit;
+	struct api_page page;
 
-	if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
-		chat_members_list(call->api->chat, call->who.user, call->params[0],
-		    cursor ? cursor : "", limit, api_done, call);
+	if (api_page(call, &page))
+		chat_members_list(call->api->chat, call->who.user, call->params[0], page.cursor,
+		    page.limit, api_done, call);
 }
 
 void

@@ -19,12 +19,11 @@ api_get_user(struct api_call *call)
 void
 api_get_users(struct api_call *call)
 {
-	const char *q = http_query(call->req, "q"), *cursor = http_query(call->req, "cursor");
-	size_t limit;
+	struct api_page page;
 
-	if (api_limit(call, CHAT_PAGE, STORE_PAGE_MAX, &limit))
-		chat_user_list(call->api->chat, q ? q : "", cursor ? cursor : "", limit, false,
-		    api_done, call);
+	if (api_page(call, &page))
+		chat_user_list(
+		    call->api->chat, page.q, page.cursor, page.limit, false, api_done, call);
 }
 
 void

@@ -120,6 +120,7 @@ test("users", async () => {
   const page = ok(await ann.ask("GET", "/v1/users?limit=1"));
   ok(await ann.ask("GET", `/v1/users?q=b&cursor=${page.next_cursor}`));
   refused(await ann.ask("GET", "/v1/users?limit=201"), 422, "invalid_field");
+  for (const bad of ["/v1/users?q=%zz", "/v1/users?cursor=%00x", "/v1/conversations?cursor=%f"]) refused(await ann.ask("GET", bad), 422, "invalid_field");
 });
 
 test("a profile, and the end of an account", async () => {
