@@ -397,3 +397,17 @@ test("where history begins with joining nothing before it can be read", async ()
   assert.equal((await api("sam", "GET", `/messages/${early.id}`)).status, 404);
   sam.close();
 });
+
+// ---- palaverctl ----
+
+test("palaverctl lists conversations and shows one", async () => {
+  const c = await conversation("channel", { name: "Quiet corner", public: true, topic: "for\tall" });
+  const list = server.ctl(["conversation", "list", "quiet"]);
+  assert.match(list.stdout, new RegExp(`^${c.id} +channel +4 +\\d{4}-\\d\\d-\\d\\d +Quiet corner  \\(public\\)$`, "m"));
+  assert.equal(JSON.parse(server.ctl(["--json", "conversation", "list", "no such"]).stdout).data.conversations.length, 0);
+  const shown = server.ctl(["conversation", "show", c.id]).stdout;
+  for (const row of ["type +channel", "name +Quiet corner", "topic +for\\?all", "state +public", "version +2", "members +4", `  owner +${users.olga.id} +olga`, `  admin +${users.adam.id} +adam`]) {
+    assert.match(shown, new RegExp(`^${row}`, "m"));
+  }
+  for (const id of ["cnv_00000000000000000000000000", "nothing"]) assert.equal(server.ctl(["conversation", "show", id]).status, 67, id);
+});
