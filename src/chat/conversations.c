@@ -427,7 +427,9 @@ plan_change(struct change_op *op, const struct conversation *now, struct store_r
 	}
 	if (changes.len) {
 		buf_init(&rest);
-		buf_printf(&rest, "\"changes\":{%s}", buf_cstr(&changes));
+		/* Of two at one moment the earlier may be numbered later: the version tells. */
+		buf_printf(&rest, "\"version\":%llu,\"changes\":{%s}",
+		    (unsigned long long)now->version + 1, buf_cstr(&changes));
 		change_tell(op, req, EVENT_CONVERSATION_UPDATED, buf_cstr(&rest));
 		buf_fini(&rest);
 	}

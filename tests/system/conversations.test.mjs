@@ -131,7 +131,7 @@ test("each change is one event, and what changes nothing is none", async () => {
   const sender_id = users.olga.id;
   const sam = { user_id: users.sam.id };
   assert.deepEqual(events.map((e) => [e.type, e.data]), [
-    ["conversation.updated", { sender_id, changes: { name: "Renamed", public: true } }],
+    ["conversation.updated", { sender_id, version: version + 1, changes: { name: "Renamed", public: true } }],
     ["member.joined", { sender_id, members: [{ ...sam, username: "sam", role: "member" }] }],
     ["member.updated", { sender_id, members: [{ ...sam, role: "admin" }] }],
     ["member.left", { sender_id, members: [{ ...sam, username: "sam" }], reason: "removed" }],
