@@ -329,6 +329,7 @@ struct chat_sync_entry {
 	char conversation[ID_MAX];
 	uint64_t after;
 };
+/* Of more than 8 at once of one user at this worker the next is refused: ERR_RATE_LIMITED. */
 void chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries,
     size_t count, size_t limit, chat_done done, void *arg);
 

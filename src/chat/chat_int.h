@@ -65,6 +65,7 @@ struct client {
 };
 
 struct send_op;
+struct syncing;
 struct membership_check;
 struct teller;
 struct typing_state;
@@ -87,6 +88,7 @@ struct chat {
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
 	size_t send_count;
+	struct syncing *syncing; /* who has syncs under way; history.c */
 	struct revoked *revoked; /* by session id */
 	bool revocations_loading, revocations_again;
 	ev_timer revocation_tick;

@@ -9,7 +9,8 @@
 #include "chat/chat_int.h"
 #include "chat/range.h"
 
-#define SYNC_BYTES (512 * 1024) /* after which a sync ends, with more: true */
+#define SYNC_BYTES   (512 * 1024) /* after which a sync ends, with more: true */
+#define SYNCS_A_USER 8
 
 static void
 put_event(struct buf *b, const struct range *r, size_t i, bool comma)
@@ -143,8 +144,19 @@ chat_history(
 
 /* ---- sync ---- */
 
+/*
+ * Answers that are being put together take memory, so who asks again and again without
+ * waiting for them is refused: SYNCS_A_USER at once for all clients of a user at this worker.
+ */
+struct syncing {
+	char user[ID_MAX];
+	unsigned int count;
+	UT_hash_handle hh;
+};
+
 struct sync_op {
 	struct chat *chat;
+	struct syncing *syncing;
 	struct chat_sync_entry *entries;
 	size_t count, next;
 	size_t left; /* events that may still go into the answer */
@@ -155,6 +167,33 @@ struct sync_op {
 };
 
 static void sync_go_on(struct sync_op *op);
+
+/* NULL: the user has too many under way. */
+static struct syncing *
+sync_enter(struct chat *c, const char *user)
+{
+	struct syncing *s;
+
+	HASH_FIND_STR(c->syncing, user, s);
+	if (s && s->count >= SYNCS_A_USER)
+		return NULL;
+	if (!s) {
+		s = xcalloc(1, sizeof(*s));
+		str_copy(s->user, sizeof(s->user), user);
+		HASH_ADD_STR(c->syncing, user, s);
+	}
+	s->count++;
+	return s;
+}
+
+static void
+sync_leave(struct sync_op *op)
+{
+	if (--op->syncing->count)
+		return;
+	HASH_DEL(op->chat->syncing, op->syncing);
+	free(op->syncing);
+}
 
 static void
 sync_end(struct sync_op *op, int err)
@@ -171,6 +210,7 @@ sync_end(struct sync_op *op, int err)
 		chat_answer_json(op->done, op->arg, false, &json);
 		buf_fini(&json);
 	}
+	sync_leave(op);
 	buf_fini(&op->events);
 	buf_fini(&op->gone);
 	free(op->entries);
@@ -257,10 +297,17 @@ void
 chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries, size_t count,
     size_t limit, chat_done done, void *arg)
 {
-	struct sync_op *op = xcalloc(1, sizeof(*op));
+	struct syncing *syncing = sync_enter(c, user);
 	struct store_req *req;
+	struct sync_op *op;
 
+	if (!syncing) {
+		chat_answer_error(done, arg, ERR_RATE_LIMITED, NULL, NULL);
+		return;
+	}
+	op = xcalloc(1, sizeof(*op));
 	op->chat = c;
+	op->syncing = syncing;
 	op->entries = xcalloc(count + 1, sizeof(*entries));
 	memcpy(op->entries, entries, count * sizeof(*entries));
 	op->count = count;

@@ -112,3 +112,14 @@ test("a user does not pay for another", async () => {
   while ((await one.post()).status === 201);
   assert.equal((await two.post()).status, 201);
 });
+
+test("who asks for many syncs at once without waiting is refused, and may ask again", async () => {
+  const user = await member(), socket = await device(user);
+  const ask = () => socket.timeout(5000).emitWithAck("sync", { conversations: { [user.group]: 0 } });
+  const answers = await Promise.all(Array.from({ length: 200 }, ask));
+  const taken = answers.filter((a) => a.data);
+  assert.ok(taken.length >= 8 && taken.length < 200, `${taken.length} of 200 were taken`);
+  for (const { error } of answers.filter((a) => a.error)) assert.deepEqual([error.code, error.retry_after], ["rate_limited", 1]);
+  for (const { data } of taken) assert.equal(data.events.at(-1).conversation_id, user.group);
+  assert.ok((await ask()).data, "afterwards");
+});
