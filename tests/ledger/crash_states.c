@@ -24,7 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,9 +37,11 @@
 #include "lib/loop.h"
 
 #define STATES_A_MESSAGE 48 /* about: 12 ops, 4 states each */
+#define PARTS            6
 #define RESEND           12 /* acknowledged ones that are sent again all the same */
 
 static unsigned int message_count = 1; /* in use */
+static pid_t owner;                    /* of the directories; a part that fails is another */
 static char root[PATH_SIZE], work[PATH_SIZE], boots[2][PATH_SIZE];
 
 /* ---- the recorded run ---- */
@@ -280,13 +284,74 @@ make_state(enum disk_op op, size_t i, uint64_t *rnd, uint32_t *sum_r)
 	return kill;
 }
 
+/* What the processes that share the states have done; in shared memory. */
+struct part {
+	size_t count, killed;
+	uint32_t *sums; /* room for all states in each */
+};
+
+/* The states after every PARTS-th op, from `which` on. */
+static void
+play(struct part *p, unsigned int which, size_t each, size_t seed)
+{
+	size_t at = 0;
+	enum disk_op op;
+
+	snprintf(work + strlen(work), sizeof(work) - strlen(work), "%u", which);
+	mkdir(work, 0700);
+	disk_rewind();
+	while (disk_step(&op)) {
+		uint64_t rnd = seed * 1000003 + at;
+
+		if (at++ % PARTS != which)
+			continue;
+		for (size_t i = 0; i < each; i++) {
+			bool kill = make_state(op, i, &rnd, &p->sums[p->count]);
+
+			p->count++;
+			p->killed += kill;
+			/* What is torn was not finished: the op has not happened. */
+			recover(kill && i == 1 ? at - 1 : at, kill, &rnd);
+		}
+	}
+}
+
+/* Each part in a process: they mostly wait for the kernel to end their inotify watches. */
+static void
+play_all(struct part *parts, size_t each, size_t seed)
+{
+	pid_t pids[PARTS];
+	int status, failed = 0;
+
+	for (unsigned int i = 0; i < PARTS; i++) {
+		pids[i] = fork();
+		assert_true(pids[i] >= 0);
+		if (pids[i] > 0)
+			continue;
+		ev_loop_fork(loop_ev());
+		play(&parts[i], i, each, seed);
+		_exit(0);
+	}
+	for (unsigned int i = 0; i < PARTS; i++)
+		failed += waitpid(pids[i], &status, 0) != pids[i] || status != 0;
+	assert_int_equal(failed, 0);
+}
+
+static void *
+shared(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(p != MAP_FAILED);
+	return p;
+}
+
 static void
 every_crash_is_recovered_from(void **state)
 {
 	size_t want = number_from("CRASH_STATES", 2000), seed = number_from("CRASH_SEED", 1);
-	size_t count = 0, killed = 0, at = 0, each;
-	uint64_t rnd = seed;
-	enum disk_op op;
+	size_t count = 0, killed = 0, each, room;
+	struct part *parts = shared(PARTS * sizeof(*parts));
 	uint32_t *sums;
 
 	message_count = (unsigned int)(want / STATES_A_MESSAGE);
@@ -295,23 +360,22 @@ every_crash_is_recovered_from(void **state)
 						   : message_count;
 	record(seed);
 	each = want / disk_ops() + 1;
-	sums = xcalloc(disk_ops() * (each + 3), sizeof(*sums));
-	disk_rewind();
-	while (disk_step(&op)) {
-		at++;
-		for (size_t i = 0; i < each; i++) {
-			bool kill = make_state(op, i, &rnd, &sums[count++]);
-
-			killed += kill;
-			/* What is torn was not finished: the op has not happened. */
-			recover(kill && i == 1 ? at - 1 : at, kill, &rnd);
-		}
+	room = disk_ops() * each;
+	sums = shared(PARTS * room * sizeof(*sums));
+	for (unsigned int i = 0; i < PARTS; i++)
+		parts[i].sums = sums + i * room;
+	play_all(parts, each, seed);
+	for (unsigned int i = 0; i < PARTS; i++) {
+		memmove(sums + count, parts[i].sums, parts[i].count * sizeof(*sums));
+		count += parts[i].count;
+		killed += parts[i].killed;
 	}
 	print_message("%zu ops recorded; %zu states recovered from, %zu of them different; "
 		      "%zu by kill -9, %zu by loss of power\n",
-	    at, count, distinct(sums, count), killed, count - killed);
+	    disk_ops(), count, distinct(sums, count), killed, count - killed);
 	assert_true(count >= want);
-	free(sums);
+	munmap(sums, PARTS * room * sizeof(*sums));
+	munmap(parts, PARTS * sizeof(*parts));
 	disk_fini();
 }
 
@@ -368,6 +432,7 @@ setup(void **state)
 {
 	static char base[PATH_SIZE / 2];
 
+	owner = getpid();
 	memset(messages, 0, sizeof(messages));
 	snprintf(base, sizeof(base), "%s/palaver-crash.XXXXXX",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
@@ -390,6 +455,8 @@ teardown(void **state)
 {
 	char command[PATH_SIZE + 20];
 
+	if (getpid() != owner)
+		return 0;
 	snprintf(command, sizeof(command), "rm -rf '%s'", (const char *)*state);
 	return system(command);
 }
