@@ -108,8 +108,14 @@ output_reload(struct json_object *data)
 void
 output_stats(struct json_object *data)
 {
+	struct json_object *workers = list(data, "workers");
+
+	printf("%-18s %zu\n", "workers", workers ? json_object_array_length(workers) : 0);
 	json_object_object_foreach(data, key, value)
-	    printf("%-18s %" PRId64 "\n", key, json_object_get_int64(value));
+	{
+		if (json_object_is_type(value, json_type_int))
+			printf("%-18s %" PRId64 "\n", key, json_object_get_int64(value));
+	}
 }
 
 void

@@ -52,7 +52,7 @@ static const struct command {
     {{"reload", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "reload", output_reload,
 	"reload                    read the configuration again"},
     {{"stats", NULL}, 0, 0, {NULL, NULL}, {NULL}, NO_PASSWORD, "stats", output_stats,
-	"stats                     counters of one worker"},
+	"stats                     counters of all workers together"},
     {{"user", "list"}, 0, 1, {"q", NULL}, {NULL}, NO_PASSWORD, "user.list", output_users,
 	"user list [PREFIX]        accounts"},
     {{"user", "add"}, 1, 2, {"username", "name"}, {NULL}, NEW_PASSWORD, "user.add",

@@ -2,8 +2,9 @@
 /*
  * control: the requests of palaverctl, by one table.  Master process, loop thread.
  *
- * What only a worker can do (users, statistics) is forwarded to the lowest ready one
- * and its answer passed on; if it dies or takes too long, the answer says so.
+ * What only a worker can do (users, messages) is forwarded to the lowest ready one
+ * and its answer passed on; if it dies or takes too long, the answer says so.  Statistics
+ * are asked of all ready workers and added up; who does not answer is left out.
  */
 #include "config.h"
 
@@ -25,9 +26,17 @@
 
 #define FORWARD_TIMEOUT_S 10.0
 
+/* The statistics of several workers, until each has answered or failed. */
+struct gathering {
+	struct ctlsock_peer *peer;
+	unsigned int waiting;
+	struct json_object *total, *workers;
+};
+
 struct control_call {
 	struct master *master;
-	struct ctlsock_peer *peer;
+	struct ctlsock_peer *peer;   /* of a call that is passed on */
+	struct gathering *gathering; /* of one that is gathered; else NULL */
 	struct proc *worker;
 	unsigned int generation; /* of the worker: an answer of an earlier one is not ours */
 	uint32_t id;
@@ -168,6 +177,8 @@ do_shutdown(struct master *m, struct ctlsock_peer *peer)
 		master_stop(m);
 }
 
+static void do_stats(struct master *m, struct ctlsock_peer *peer);
+
 static const struct command {
 	const char *name;
 	void (*run)(struct master *m, struct ctlsock_peer *peer);
@@ -178,6 +189,7 @@ static const struct command {
     {"reload", do_reload},
     {"key.rotate", keys_rotate_now},
     {"key.list", keys_list},
+    {"stats", do_stats},
     {"shutdown", do_shutdown},
 };
 
@@ -191,10 +203,62 @@ call_free(struct control_call *c)
 	free(c);
 }
 
+/* What can be added is added; the slot is the worker's name. */
+static void
+add_up(struct json_object *total, struct json_object *one)
+{
+	json_object_object_foreach(one, key, value)
+	{
+		struct json_object *sum;
+
+		if (!json_object_is_type(value, json_type_int) || strcmp(key, "slot") == 0)
+			continue;
+		if (json_object_object_get_ex(total, key, &sum))
+			json_object_int_inc(sum, json_object_get_int64(value));
+		else
+			json_object_object_add(
+			    total, key, json_object_new_int64(json_object_get_int64(value)));
+	}
+}
+
+static void
+gather(struct gathering *g, const char *json, size_t len)
+{
+	struct json_object *answer = NULL, *data;
+	const char *why;
+	struct buf b;
+
+	if (json)
+		answer = json_parse(json, len, &json_default_limits, &why);
+	if (answer && json_object_object_get_ex(answer, "data", &data)) {
+		add_up(g->total, data);
+		json_object_array_add(g->workers, json_object_get(data));
+	}
+	json_object_put(answer);
+	if (--g->waiting)
+		return;
+	if (json_object_array_length(g->workers)) {
+		json_object_object_add(g->total, "workers", json_object_get(g->workers));
+		buf_init(&b);
+		buf_puts(&b, json_object_to_json_string_ext(g->total, JSON_C_TO_STRING_PLAIN));
+		control_reply_data(g->peer, &b);
+		buf_fini(&b);
+	} else {
+		control_reply_error(g->peer, "unavailable",
+		    "no worker answered; see palaverctl status", EX_TEMPFAIL);
+	}
+	json_object_put(g->total);
+	json_object_put(g->workers);
+	free(g);
+}
+
 static void
 call_failed(struct control_call *c, const char *code, const char *text)
 {
-	control_reply_error(c->peer, code, text, EX_TEMPFAIL);
+	if (c->gathering)
+		gather(c->gathering, NULL, 0);
+	else
+		control_reply_error(c->peer, code, text, EX_TEMPFAIL);
 	call_free(c);
 }
 
@@ -204,21 +268,14 @@ call_timeout(struct ev_loop *l, ev_timer *t, int revents)
 	call_failed(t->data, "timeout", "the worker did not answer in time; try again");
 }
 
-static void
-forward(struct master *m, struct ctlsock_peer *peer, const char *line, size_t len)
+static struct control_call *
+ask(struct proc *w, const char *line, size_t len)
 {
 	static uint32_t next_id;
-	struct proc *w = proc_any_worker(m);
-	struct control_call *c;
+	struct master *m = w->master;
+	struct control_call *c = xcalloc(1, sizeof(*c));
 
-	if (!w) {
-		control_reply_error(
-		    peer, "unavailable", "no worker is ready; see palaverctl status", EX_TEMPFAIL);
-		return;
-	}
-	c = xcalloc(1, sizeof(*c));
 	c->master = m;
-	c->peer = peer;
 	c->worker = w;
 	c->generation = w->generation;
 	c->id = ++next_id;
@@ -227,6 +284,47 @@ forward(struct master *m, struct ctlsock_peer *peer, const char *line, size_t le
 	ev_timer_start(loop_ev(), &c->timeout);
 	DL_APPEND(m->calls, c);
 	imsg_send(w->chan, CHAN_CTL, c->id, -1, line, len);
+	return c;
+}
+
+static void
+no_worker(struct ctlsock_peer *peer)
+{
+	control_reply_error(
+	    peer, "unavailable", "no worker is ready; see palaverctl status", EX_TEMPFAIL);
+}
+
+static void
+forward(struct master *m, struct ctlsock_peer *peer, const char *line, size_t len)
+{
+	struct proc *w = proc_any_worker(m);
+
+	if (w)
+		ask(w, line, len)->peer = peer;
+	else
+		no_worker(peer);
+}
+
+static void
+do_stats(struct master *m, struct ctlsock_peer *peer)
+{
+	static const char line[] = "{\"command\":\"stats\"}";
+	struct gathering *g;
+
+	if (!proc_any_worker(m)) {
+		no_worker(peer);
+		return;
+	}
+	g = xcalloc(1, sizeof(*g));
+	g->peer = peer;
+	g->total = json_object_new_object();
+	g->workers = json_object_new_array();
+	for (size_t i = 0; i < m->proc_count; i++) {
+		if (!proc_can_be_asked(&m->procs[i]))
+			continue;
+		g->waiting++;
+		ask(&m->procs[i], line, sizeof(line) - 1)->gathering = g;
+	}
 }
 
 void
@@ -237,7 +335,10 @@ control_reply_from_worker(struct master *m, const struct imsg *msg)
 	DL_FOREACH (m->calls, c) {
 		if (c->id != msg->id || c->generation != c->worker->generation)
 			continue;
-		ctlsock_reply(c->peer, (const char *)msg->data, msg->len);
+		if (c->gathering)
+			gather(c->gathering, (const char *)msg->data, msg->len);
+		else
+			ctlsock_reply(c->peer, (const char *)msg->data, msg->len);
 		call_free(c);
 		return;
 	}

@@ -128,6 +128,7 @@ bool proc_role_gone(const struct master *m, enum proc_role role);
 const char *proc_role_name(enum proc_role role);
 const char *proc_state_name(enum proc_state state);
 void proc_reload_all(struct master *m);
+bool proc_can_be_asked(const struct proc *p);     /* a worker that answers palaverctl */
 struct proc *proc_any_worker(struct master *m); /* the lowest that is ready; NULL */
 
 /* master.c */

@@ -50,12 +50,18 @@ proc_state_name(enum proc_state state)
 	return names[state];
 }
 
+bool
+proc_can_be_asked(const struct proc *p)
+{
+	/* one that has just died has no channel before SIGCHLD */
+	return p->role == PROC_WORKER && p->state == PROC_READY && p->chan;
+}
+
 struct proc *
 proc_any_worker(struct master *m)
 {
 	for (size_t i = 0; i < m->proc_count; i++)
-		if (m->procs[i].role == PROC_WORKER && m->procs[i].state == PROC_READY &&
-		    m->procs[i].chan) /* one that has just died has no channel before SIGCHLD */
+		if (proc_can_be_asked(&m->procs[i]))
 			return &m->procs[i];
 	return NULL;
 }

@@ -103,14 +103,14 @@ function checkMembers(members) {
   assert.equal(members.reduce((n, m) => n + m.required, 0), 0, "sync.required");
 }
 
-/** Where the sessions are; the counters are those of the first worker. */
+/** Where the sessions are; the counters are those of all workers together. */
 function checkPlaces(server, kind, members, sends) {
   const born = new Set(members.map((m) => m.engine.id.slice(0, 2)));
   const stats = JSON.parse(server.ctl(["--json", "stats"]).stdout).data;
   const moved = stats.moved_in + stats.moved_out;
   const early = sends.filter((s) => s.transport === "polling");
 
-  console.log(`# ${kind.name}: worker 0: ${stats.relayed} relayed, ${stats.moved_in} moved in, ${stats.moved_out} out`);
+  console.log(`# ${kind.name}: all workers: ${stats.relayed} relayed, ${stats.moved_in} moved in, ${stats.moved_out} out`);
   assert.equal(born.size, WORKERS, "sessions are on every worker");
   for (const m of members) assert.equal(m.engine.transport.name, kind.ends);
   assert.equal(moved > 0, kind.transports.length === 2, `${moved} moved`);

@@ -152,7 +152,7 @@ async function begin(t) {
   return { server, users, conversation: c.id };
 }
 
-/** The processes that run are those that were started; the counters of the first worker. */
+/** The processes that run are those that were started; the counters of all workers. */
 function checkServer(server) {
   assert.deepEqual(server.log.match(/.*proc\.(killed|exit).*/g), null, "a process ended");
   return JSON.parse(server.ctl(["--json", "stats"]).stdout).data;
@@ -173,7 +173,7 @@ test(`move: upgrades under ${RATE} messages/s to ${CLIENTS} clients, ${WORKERS} 
 
   const stats = checkServer(server);
   console.log(`# ${lives.length} upgrades, ${lives.filter((l) => l.before > 0).length} with messages before; ${sender.sent} messages`);
-  console.log(`# worker 0: ${stats.relayed} relayed, ${stats.moved_in} sessions moved in, ${stats.moved_out} out`);
+  console.log(`# all workers: ${stats.relayed} relayed, ${stats.moved_in} sessions moved in, ${stats.moved_out} out`);
   assert.deepEqual(lives.flatMap((l) => l.faults), []);
   assert.deepEqual(sender.errors, []);
   assert.ok(lives.length > CLIENTS, `${lives.length} upgrades`);

@@ -56,6 +56,16 @@ function request(port, done) {
   });
 }
 
+test("stats adds up what all workers say", { timeout: 60000 }, async (t) => {
+  const { server, devices } = await world(t, { workers: 3, clients: 9 });
+  const { workers, ...total } = JSON.parse(server.ctl(["--json", "stats"]).stdout).data;
+  assert.deepEqual(workers.map((w) => w.slot).sort(), [0, 1, 2]);
+  assert.equal(total.clients, devices.length);
+  for (const [name, value] of Object.entries(total)) assert.equal(value, workers.reduce((n, w) => n + w[name], 0), name);
+  for (const w of workers) assert.equal(w.clients, devices.filter((d) => slotOf(d) === w.slot).length, `worker ${w.slot}`);
+  assert.match(server.ctl(["stats"]).stdout, /^workers +3\n/);
+});
+
 test("all workers killed at one moment do not take the master with them", { timeout: 60000 }, async (t) => {
   const server = new Server({ workers: 4 });
   t.after(() => server.remove());

@@ -134,8 +134,7 @@ async function lost(c, what) {
     "Host: a") : `${request(`POST ${p.target} HTTP/1.1`, "Host: a", "Content-Length: 9")}4a`);
   for (let i = 0; i < 5; i++) await c.healthy.beat();
   conn.destroy();
-  await c.healthy.beat();
-  return p.state();
+  return p.stateAfterLoss();
 }
 
 async function parkedWhile(c, body) {
