@@ -186,6 +186,9 @@ main(int argc, char **argv)
 	proc_init_all(&m);
 	control_open(&m);
 	status = master_run(&m);
+	free(m.listeners);
+	free(m.pid_path);
+	free(m.conf_path);
 	certs_free(m.certificates);
 	address_table_close(&m.address_counts);
 	conf_free(&m.conf);
