@@ -147,11 +147,25 @@ test("a group: everybody hears everybody, and a wrong name is explained", { time
   bob.on("dialog", (dialog) => dialog.accept());
   await bob.getByRole("button", { name: "Leave" }).click();
   for (const page of [ann, cy]) await hears(page, "bob left");
-  await ann.evaluate(async () => {
-    const c = state.current;
-    await rest("PATCH", `/conversations/${c.id}`, { name: "tea" });
-    await rest("DELETE", `/conversations/${c.id}/members/${c.members.find((m) => m.username === "cy").user_id}`);
+  // Cy's page asks what is new and has the answer only when it has heard of the removal.
+  let late;
+  const asked = new Promise((resolve) => {
+    late = cy.route(/\/v1\/conversations\/cnv_[^/]+$/, async (route) => {
+      const response = await route.fetch();
+      resolve();
+      await cy.getByRole("heading", { name: "Choose a conversation" }).waitFor();
+      await route.fulfill({ response });
+    });
   });
+  await late;
+  const answered = cy.waitForEvent("requestfinished", (r) => /\/conversations\/cnv_[^/]+$/.test(r.url()));
+  await ann.evaluate(() => rest("PATCH", `/conversations/${state.current.id}`, { name: "tea" }));
+  await asked;
+  await ann.evaluate(() => {
+    const c = state.current;
+    return rest("DELETE", `/conversations/${c.id}/members/${c.members.find((m) => m.username === "cy").user_id}`);
+  });
+  await answered;
   for (const text of ["ann named it tea", "ann removed cy"]) await hears(ann, text);
   await ann.getByRole("heading", { name: "tea" }).waitFor();
   for (const page of [bob, cy]) {

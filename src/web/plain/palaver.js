@@ -250,7 +250,7 @@ function take(c, event) {
 
 async function learn(c) {
   const fresh = await rest("GET", `/conversations/${c.id}`).catch(() => null);
-  if (!fresh) return;
+  if (!fresh || state.conversations.get(c.id) !== c) return; // dropped meanwhile
   remember(fresh);
   drawConversations();
   if (c !== state.current) return;
