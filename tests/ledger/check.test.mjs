@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: ISC
 // Each kind of fault is put into a small world that is right, and must be found.
 import assert from "node:assert";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
 import test from "node:test";
+import { fileURLToPath } from "node:url";
 import { check } from "./check.mjs";
 
 const C = "cnv_a";
@@ -113,3 +117,12 @@ test("a send without an answer may be there once, or not at all", () => {
   w.seen.pop();
   assert.deepEqual(check(w), []);
 });
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+for (const name of fs.readdirSync(path.join(here, "bugs")).filter((f) => f.endsWith(".patch"))) {
+  test(`the seeded bug ${name} still fits the source`, () => {
+    const argv = ["--dry-run", "-p1", "-s", "-f", "-F0", "-i", path.join(here, "bugs", name)];
+    const r = spawnSync("patch", argv, { cwd: path.join(here, "../.."), encoding: "utf8" });
+    assert.equal(r.status, 0, r.stdout + r.stderr);
+  });
+}
