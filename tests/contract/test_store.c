@@ -336,29 +336,19 @@ a_broken_promise_is_left_out_and_named(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(a_user_is_found_by_id_and_name),
+	    TEST(a_username_is_given_once),
+	    TEST(users_are_listed_by_prefix_in_pages),
+	    TEST(a_pair_has_one_direct_conversation),
+	    TEST(a_conversation_with_a_stranger_is_not_created),
+	    TEST(conversations_are_listed_in_pages),
+	    TEST(events_are_read_in_pages_from_both_ends),
+	    TEST(an_event_comes_back_as_it_was),
+	    TEST(a_client_id_is_found_only_where_it_was_sent),
+	    TEST(a_batch_applied_again_changes_nothing),
+	    TEST(a_broken_promise_is_left_out_and_named),
+	};
 
-	loop_init();
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(a_user_is_found_by_id_and_name),
-		    TEST(a_username_is_given_once),
-		    TEST(users_are_listed_by_prefix_in_pages),
-		    TEST(a_pair_has_one_direct_conversation),
-		    TEST(a_conversation_with_a_stranger_is_not_created),
-		    TEST(conversations_are_listed_in_pages),
-		    TEST(events_are_read_in_pages_from_both_ends),
-		    TEST(an_event_comes_back_as_it_was),
-		    TEST(a_client_id_is_found_only_where_it_was_sent),
-		    TEST(a_batch_applied_again_changes_nothing),
-		    TEST(a_broken_promise_is_left_out_and_named),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

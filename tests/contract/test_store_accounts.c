@@ -220,22 +220,13 @@ invitations_are_listed_in_pages_and_deleted(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(a_profile_changes_only_at_the_version_that_was_read),
+	    TEST(who_is_deactivated_keeps_the_name_and_loses_the_sessions),
+	    TEST(unlocking_makes_an_account_active_again),
+	    TEST(an_invitation_is_good_for_its_uses_and_its_time),
+	    TEST(invitations_are_listed_in_pages_and_deleted),
+	};
 
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(a_profile_changes_only_at_the_version_that_was_read),
-		    TEST(who_is_deactivated_keeps_the_name_and_loses_the_sessions),
-		    TEST(unlocking_makes_an_account_active_again),
-		    TEST(an_invitation_is_good_for_its_uses_and_its_time),
-		    TEST(invitations_are_listed_in_pages_and_deleted),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

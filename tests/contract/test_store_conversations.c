@@ -400,26 +400,16 @@ members_are_listed_in_pages(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(users_are_read_together_in_the_order_asked),
+	    TEST(a_change_is_written_with_its_members_and_events),
+	    TEST(a_change_at_another_version_changes_nothing),
+	    TEST(each_version_is_written_once_between_handles),
+	    TEST(a_creation_leaves_its_event_unless_the_pair_has_one),
+	    TEST(what_is_archived_leaves_the_outbox),
+	    TEST(public_channels_are_listed_by_name_in_pages),
+	    TEST(members_are_listed_in_pages),
+	};
 
-	loop_init();
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(users_are_read_together_in_the_order_asked),
-		    TEST(a_change_is_written_with_its_members_and_events),
-		    TEST(a_change_at_another_version_changes_nothing),
-		    TEST(each_version_is_written_once_between_handles),
-		    TEST(a_creation_leaves_its_event_unless_the_pair_has_one),
-		    TEST(what_is_archived_leaves_the_outbox),
-		    TEST(public_channels_are_listed_by_name_in_pages),
-		    TEST(members_are_listed_in_pages),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

@@ -536,30 +536,20 @@ the_sender_of_a_client_id_is_known_as_member(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(a_deleted_message_is_the_same_in_every_order),
+	    TEST(an_edited_message_is_the_same_in_every_order),
+	    TEST(edits_are_kept_where_that_is_wanted),
+	    TEST(batches_of_one_give_the_same),
+	    TEST(a_deleted_text_is_not_left_in_free_pages),
+	    TEST(a_retry_is_recognised_after_the_text_is_gone),
+	    TEST(a_message_is_read_with_its_edits),
+	    TEST(a_message_that_nothing_happened_to_has_no_state),
+	    TEST(unread_counts_what_others_wrote_and_did_not_delete),
+	    TEST(unread_stops_at_its_maximum),
+	    TEST(muting_is_of_one_member),
+	    TEST(the_sender_of_a_client_id_is_known_as_member),
+	};
 
-	loop_init();
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(a_deleted_message_is_the_same_in_every_order),
-		    TEST(an_edited_message_is_the_same_in_every_order),
-		    TEST(edits_are_kept_where_that_is_wanted),
-		    TEST(batches_of_one_give_the_same),
-		    TEST(a_deleted_text_is_not_left_in_free_pages),
-		    TEST(a_retry_is_recognised_after_the_text_is_gone),
-		    TEST(a_message_is_read_with_its_edits),
-		    TEST(a_message_that_nothing_happened_to_has_no_state),
-		    TEST(unread_counts_what_others_wrote_and_did_not_delete),
-		    TEST(unread_stops_at_its_maximum),
-		    TEST(muting_is_of_one_member),
-		    TEST(the_sender_of_a_client_id_is_known_as_member),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

@@ -154,21 +154,12 @@ a_large_channel_is_not_told_of_presence(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(who_was_seen_last_is_kept),
+	    TEST(a_busy_store_says_so_and_changes_nothing),
+	    TEST(only_who_shares_a_conversation_is_shown),
+	    TEST(a_large_channel_is_not_told_of_presence),
+	};
 
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(who_was_seen_last_is_kept),
-		    TEST(a_busy_store_says_so_and_changes_nothing),
-		    TEST(only_who_shares_a_conversation_is_shown),
-		    TEST(a_large_channel_is_not_told_of_presence),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

@@ -383,27 +383,18 @@ what_is_over_is_removed_bit_by_bit(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(a_session_is_made_for_who_may_log_in),
+	    TEST(a_token_is_spent_by_its_use),
+	    TEST(within_the_grace_a_spent_token_changes_nothing),
+	    TEST(a_spent_token_that_comes_later_ends_the_session),
+	    TEST(of_many_spent_tokens_the_last_are_known),
+	    TEST(logout_takes_a_spent_token_too),
+	    TEST(one_all_or_all_others_are_revoked),
+	    TEST(password_and_lock_end_the_sessions_of_this_user_only),
+	    TEST(sessions_are_listed_by_their_last_use),
+	    TEST(what_is_over_is_removed_bit_by_bit),
+	};
 
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(a_session_is_made_for_who_may_log_in),
-		    TEST(a_token_is_spent_by_its_use),
-		    TEST(within_the_grace_a_spent_token_changes_nothing),
-		    TEST(a_spent_token_that_comes_later_ends_the_session),
-		    TEST(of_many_spent_tokens_the_last_are_known),
-		    TEST(logout_takes_a_spent_token_too),
-		    TEST(one_all_or_all_others_are_revoked),
-		    TEST(password_and_lock_end_the_sessions_of_this_user_only),
-		    TEST(sessions_are_listed_by_their_last_use),
-		    TEST(what_is_over_is_removed_bit_by_bit),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

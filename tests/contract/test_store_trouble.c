@@ -298,24 +298,14 @@ each_request_is_answered_once_on_the_loop(void **state)
 int
 main(void)
 {
-	int bad = 0;
+	struct CMUnitTest tests[] = {
+	    TEST(names_and_pairs_are_unique_between_handles),
+	    TEST(processes_may_start_together),
+	    TEST(a_full_disk_is_named_and_changes_nothing),
+	    TEST(a_locked_store_is_unavailable_for_writing_only),
+	    TEST(damaged_data_is_an_error_and_not_a_crash),
+	    TEST(each_request_is_answered_once_on_the_loop),
+	};
 
-	loop_init();
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
-		void *im = (void *)&implementations[i];
-#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, im)
-		const struct CMUnitTest tests[] = {
-		    TEST(names_and_pairs_are_unique_between_handles),
-		    TEST(processes_may_start_together),
-		    TEST(a_full_disk_is_named_and_changes_nothing),
-		    TEST(a_locked_store_is_unavailable_for_writing_only),
-		    TEST(damaged_data_is_an_error_and_not_a_crash),
-		    TEST(each_request_is_answered_once_on_the_loop),
-		};
-#undef TEST
-		bad += cmocka_run_group_tests_name(implementations[i].name, tests, NULL, NULL);
-	}
-	return bad;
+	return run_on_each(tests, sizeof(tests) / sizeof(*tests));
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/loop.h"
 #include "model/error.h"
 #include "store/sqlite.h"
 #include "store/store.h"
@@ -154,6 +155,26 @@ teardown(void **state)
 	remove_tree(f->dir);
 	free(f);
 	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* The whole of a main(): every test on every implementation; what it returns. */
+static int
+run_on_each(struct CMUnitTest *tests, size_t count)
+{
+	int bad = 0;
+
+	loop_init();
+	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
+		for (size_t k = 0; k < count; k++)
+			tests[k].initial_state = (void *)&implementations[i];
+		bad += _cmocka_run_group_tests(
+		    implementations[i].name, tests, count, NULL, NULL);
+	}
+	return bad;
 }
 
 static void
