@@ -96,7 +96,7 @@ account_ending(struct account_op *op, struct store_req *req, enum session_end wh
 }
 
 void
-account_answer_empty(struct store_req *req)
+account_answer_text(struct store_req *req, const char *text)
 {
 	struct account_op *op = req->arg;
 	struct buf json;
@@ -106,11 +106,17 @@ account_answer_empty(struct store_req *req)
 		account_op_fail(op, req->err, NULL, NULL);
 	} else {
 		buf_init(&json);
-		buf_puts(&json, "{}");
+		buf_puts(&json, text);
 		account_op_answer(op, false, &json);
 		buf_fini(&json);
 	}
 	store_req_free(&req);
+}
+
+void
+account_answer_empty(struct store_req *req)
+{
+	account_answer_text(req, "{}");
 }
 
 /* ---- sign-up ---- */

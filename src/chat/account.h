@@ -34,7 +34,9 @@ void account_op_fail(struct account_op *op, int err, const char *pointer, const 
 void account_op_slow(struct account_op *op, int err, int64_t retry_after); /* of a guard_cb */
 void account_op_answer(struct account_op *op, bool created, const struct buf *json);
 void account_op_free(struct account_op *op);
-void account_answer_empty(struct store_req *req); /* a done() whose arg is op: {} or the error */
+/* For a done() whose arg is op: the error or this text; ended sessions are over before. */
+void account_answer_text(struct store_req *req, const char *text);
+void account_answer_empty(struct store_req *req); /* such a done(): {} */
 
 /* found() gets users[0] or the error; without such a user op is answered. */
 void account_find_user(struct account_op *op, const char *username,

@@ -3,6 +3,7 @@
  * logins: what a user and the administrator see of a user's sessions, how they end them, and
  * the user's new password.  Worker, loop thread.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,19 +79,10 @@ chat_user_sessions(struct chat *c, const char *username, chat_done done, void *a
 static void
 revoked(struct store_req *req)
 {
-	struct account_op *op = req->arg;
-	struct buf json;
+	char json[48];
 
-	sessions_ended(op->chat, req->revocations, req->revocation_count);
-	if (req->err) {
-		account_op_fail(op, req->err, NULL, NULL);
-	} else {
-		buf_init(&json);
-		buf_printf(&json, "{\"ended\":%zu}", req->revocation_count);
-		account_op_answer(op, false, &json);
-		buf_fini(&json);
-	}
-	store_req_free(&req);
+	snprintf(json, sizeof(json), "{\"ended\":%zu}", req->revocation_count);
+	account_answer_text(req, json);
 }
 
 /* As STORE_SESSION_REVOKE has them. */

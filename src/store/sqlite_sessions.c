@@ -241,6 +241,19 @@ sqlite_session_create(void *handle, struct store_req *req)
 
 /* ---- rotation ---- */
 
+/* The first row of st, or ERR_NOT_FOUND. */
+static int
+one_session(struct sqlite_handle *h, sqlite3_stmt *st, struct session *s)
+{
+	int err = ERR_NOT_FOUND;
+
+	if (sqlite_step(h, st, &err) != SQLITE_ROW)
+		return err;
+	read_session(st, s);
+	sqlite3_reset(st);
+	return 0;
+}
+
 /* ERR_NOT_FOUND: no session has this token now. */
 static int
 find_by_token(struct sqlite_handle *h, struct store_req *req, struct session *s)
@@ -252,13 +265,7 @@ find_by_token(struct sqlite_handle *h, struct store_req *req, struct session *s)
 		return err;
 	bind_hash(st, 1, req->session.token_hash);
 	sqlite3_bind_int64(st, 2, req->now_ms);
-	err = ERR_NOT_FOUND;
-	if (sqlite_step(h, st, &err) == SQLITE_ROW) {
-		err = 0;
-		read_session(st, s);
-		sqlite3_reset(st);
-	}
-	return err;
+	return one_session(h, st, s);
 }
 
 /* ERR_NOT_FOUND: the token is not a spent one of a session that lives. */
@@ -284,13 +291,7 @@ find_by_spent(struct sqlite_handle *h, struct store_req *req, struct session *s,
 		return err;
 	sqlite_bind(st, 1, id);
 	sqlite3_bind_int64(st, 2, req->now_ms);
-	err = ERR_NOT_FOUND;
-	if (sqlite_step(h, st, &err) == SQLITE_ROW) {
-		err = 0;
-		read_session(st, s);
-		sqlite3_reset(st);
-	}
-	return err;
+	return one_session(h, st, s);
 }
 
 static int

@@ -62,16 +62,11 @@ void
 http_client_address(const struct http_req *r, struct in6_addr *a)
 {
 	const struct conn *c = http_conn(r);
-	const char *list = c->proxy ? http_header(r, "x-forwarded-for") : NULL, *last;
+	const char *last = http_proxy_says(r, "x-forwarded-for");
 	char text[ADDRESS_TEXT];
 
 	*a = c->address;
-	if (!list)
-		return;
-	last = strrchr(list, ',');
-	last = last ? last + 1 : list;
-	last += strspn(last, " \t");
-	if (str_copy(text, sizeof(text), last))
+	if (last && str_copy(text, sizeof(text), last))
 		address_parse(text, a);
 }
 

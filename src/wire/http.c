@@ -404,17 +404,27 @@ http_address_known(const struct http_req *r)
 	return !r->conn->proxy || http_header(r, "x-forwarded-for");
 }
 
+const char *
+http_proxy_says(const struct http_req *r, const char *name)
+{
+	const char *list = r->conn->proxy ? http_header(r, name) : NULL, *last;
+
+	if (!list)
+		return NULL;
+	last = strrchr(list, ',');
+	last = last ? last + 1 : list;
+	return last + strspn(last, " \t");
+}
+
 bool
 http_is_secure(const struct http_req *r)
 {
-	const char *list = r->conn->proxy ? http_header(r, "x-forwarded-proto") : NULL, *last;
+	const char *proto;
 
-	if (r->conn->tls || !list)
-		return r->conn->tls;
-	last = strrchr(list, ',');
-	last = last ? last + 1 : list;
-	last += strspn(last, " \t");
-	return strcasecmp(last, "https") == 0;
+	if (r->conn->tls)
+		return true;
+	proto = http_proxy_says(r, "x-forwarded-proto");
+	return proto && strcasecmp(proto, "https") == 0;
 }
 
 bool

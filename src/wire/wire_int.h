@@ -133,6 +133,11 @@ void conn_left(struct wire *w); /* one connection less */
 /* Over a limit of its address, or libwebsockets does not want it: NULL, fd is closed. */
 struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls);
 /* The client's address, which a trusted proxy may name. */
+/*
+ * The last element of a list header that a trusted proxy has set, without blanks before it;
+ * NULL: there is no such proxy, or it does not say.
+ */
+const char *http_proxy_says(const struct http_req *r, const char *name);
 void http_client_address(const struct http_req *r, struct in6_addr *a);
 void conn_trim_init(struct wire *w);
 void conn_deadline(struct conn *c, int64_t ms); /* from now; < 0: none */
