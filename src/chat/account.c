@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/json.h"
-
 /* What a client says of itself is shown to people: plain ASCII only. */
 static void
 copy_plain(char *dst, size_t size, const char *src)
@@ -133,7 +131,7 @@ user_made(struct store_req *req)
 	} else if (op->by_admin) {
 		buf_init(&json);
 		buf_puts(&json, "{\"user\":");
-		user_json(&json, &op->user, true);
+		user_json(&json, &op->user, USER_ADMIN);
 		buf_putc(&json, '}');
 		account_op_answer(op, true, &json);
 		buf_fini(&json);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * account: one operation on an account under way; what account.c and session.c share.
+ * account: one operation on an account under way; what account.c, session.c and logins.c share.
  * Not for other folders.  Worker, loop thread.
  *
  * An operation belongs to the step that runs; the last step answers and frees it.

@@ -103,6 +103,31 @@ change_tell(struct change_op *op, struct store_req *req, enum event_type type, c
 	buf_fini(&data);
 }
 
+/* Of two changes at one moment the earlier may be numbered later: the version tells. */
+void
+change_tell_changes(struct change_op *op, const struct conversation *now, struct store_req *req,
+    const char *changes)
+{
+	struct buf rest;
+
+	buf_init(&rest);
+	buf_printf(&rest, "\"version\":%llu,\"changes\":{%s}", (unsigned long long)now->version + 1,
+	    changes);
+	change_tell(op, req, EVENT_CONVERSATION_UPDATED, buf_cstr(&rest));
+	buf_fini(&rest);
+}
+
+void
+change_put_members(struct buf *b, const struct conversation *c)
+{
+	buf_putc(b, '[');
+	for (size_t i = 0; i < c->member_count; i++)
+		buf_printf(b, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"role\":\"%s\"}",
+		    i ? "," : "", c->members[i].user, c->members[i].username,
+		    member_role_name(c->members[i].role));
+	buf_putc(b, ']');
+}
+
 /* ---- the steps ---- */
 
 /*
@@ -222,17 +247,17 @@ users_read(struct store_req *req)
 {
 	struct change_op *op = req->arg;
 
-	if (req->err) {
-		bool nobody = req->err == ERR_NOT_FOUND;
-
-		change_fail(op, nobody ? ERR_INVALID_FIELD : req->err, nobody ? op->pointer : NULL,
-		    nobody ? "no_such_user" : NULL);
-		store_req_free(&req);
+	if (!req->err) {
+		op->pointer = NULL;
+		op->users = req;
+		read_now(op);
 		return;
 	}
-	op->pointer = NULL;
-	op->users = req;
-	read_now(op);
+	if (req->err == ERR_NOT_FOUND)
+		change_fail(op, ERR_INVALID_FIELD, op->pointer, "no_such_user");
+	else
+		change_fail(op, req->err, NULL, NULL);
+	store_req_free(&req);
 }
 
 void

@@ -63,6 +63,11 @@ const struct member *change_member(const struct conversation *c, const char *use
 /* The rule for who changes it. */
 int change_check(
     const struct change_op *op, const struct conversation *now, unsigned int action);
+/* Adds a conversation.updated; changes: members of a JSON object. */
+void change_tell_changes(struct change_op *op, const struct conversation *now,
+    struct store_req *req, const char *changes);
+/* Appends [{"user_id","username","role"},..] of c's members. */
+void change_put_members(struct buf *b, const struct conversation *c);
 /* Adds an event whose data is sender_id and `rest`: further members of a JSON object. */
 void change_tell(
     struct change_op *op, struct store_req *req, enum event_type type, const char *rest);

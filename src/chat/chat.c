@@ -247,6 +247,15 @@ chat_answer_json(chat_done done, void *arg, bool created, const struct buf *json
 }
 
 void
+chat_page_end(struct buf *json, const char *next)
+{
+	if (next)
+		buf_printf(json, "],\"next_cursor\":\"%s\"}", next);
+	else
+		buf_puts(json, "],\"next_cursor\":null}");
+}
+
+void
 chat_store(struct chat *c, struct store_req *req)
 {
 	int err = store_submit(c->store, req);

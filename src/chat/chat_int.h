@@ -136,6 +136,9 @@ void chat_store(struct chat *c, struct store_req *req);
 void chat_check_member(struct chat *c, const char *conversation, const char *user,
     void (*done)(struct store_req *), void *arg);
 
+/* Ends {"..":[..  next: the cursor of the next page; NULL: this was the last. */
+void chat_page_end(struct buf *json, const char *next);
+
 /* client.c */
 struct chat_user *chat_user_find(struct chat *c, const char *id);
 void client_room_ready(struct client *cl, struct attachment *a);

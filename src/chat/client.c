@@ -17,7 +17,6 @@
 #include <utlist.h>
 
 #include "chat/chat_int.h"
-#include "lib/log.h"
 #include "lib/pack.h"
 
 struct chat_user *

@@ -75,13 +75,11 @@ add_created_event(struct store_req *req, const struct conversation *cv)
 	json_put_string(&data, cv->name, strlen(cv->name));
 	buf_puts(&data, ",\"topic\":");
 	json_put_string(&data, cv->topic, strlen(cv->topic));
-	buf_printf(&data, ",\"creator_id\":\"%s\",\"public\":%s,\"history\":\"%s\"},\"members\":[",
-	    cv->creator, cv->is_public ? "true" : "false", conversation_history_name(cv->history));
-	for (size_t i = 0; i < cv->member_count; i++)
-		buf_printf(&data, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"role\":\"%s\"}",
-		    i ? "," : "", cv->members[i].user, cv->members[i].username,
-		    member_role_name(cv->members[i].role));
-	buf_puts(&data, "]}");
+	buf_printf(&data,
+	    ",\"creator_id\":\"%s\",\"public\":%s,\"history\":\"%s\"},\"members\":", cv->creator,
+	    cv->is_public ? "true" : "false", conversation_history_name(cv->history));
+	change_put_members(&data, cv);
+	buf_putc(&data, '}');
 	store_req_add_event(req, event_new(EVENT_CONVERSATION_CREATED, cv->id, cv->creator, "",
 				     (const char *)data.data, data.len));
 	buf_fini(&data);
@@ -103,15 +101,21 @@ told(void *arg, const struct chat_result *res)
 }
 
 static void
+creation_fail(struct conv_op *op, int err)
+{
+	if (err == ERR_NOT_FOUND)
+		conv_op_fail(op, ERR_INVALID_FIELD, "/members", "no_such_user");
+	else
+		conv_op_fail(op, err, NULL, NULL);
+}
+
+static void
 created(struct store_req *req)
 {
 	struct conv_op *op = req->arg;
 
 	if (req->err) {
-		bool no_user = req->err == ERR_NOT_FOUND;
-
-		conv_op_fail(op, no_user ? ERR_INVALID_FIELD : req->err,
-		    no_user ? "/members" : NULL, no_user ? "no_such_user" : NULL);
+		creation_fail(op, req->err);
 		store_req_free(&req);
 		return;
 	}
@@ -133,10 +137,7 @@ creation_users_read(struct store_req *req)
 	struct conversation *cv = create->conversation;
 
 	if (req->err) {
-		bool no_user = req->err == ERR_NOT_FOUND;
-
-		conv_op_fail(op, no_user ? ERR_INVALID_FIELD : req->err,
-		    no_user ? "/members" : NULL, no_user ? "no_such_user" : NULL);
+		creation_fail(op, req->err);
 		store_req_free(&create);
 	} else {
 		for (size_t i = 0; i < req->user_count; i++)
@@ -297,11 +298,9 @@ chat_conversation_show(struct chat *c, const char *id, chat_done done, void *arg
 static void
 answer_list(struct conv_op *op, const struct store_req *req)
 {
-	if (req->conversation_count == req->limit)
-		buf_printf(&op->json, "],\"next_cursor\":\"%s\"}",
-		    req->conversations[req->conversation_count - 1]->id);
-	else
-		buf_puts(&op->json, "],\"next_cursor\":null}");
+	size_t n = req->conversation_count;
+
+	chat_page_end(&op->json, n && n == req->limit ? req->conversations[n - 1]->id : NULL);
 	conv_op_answer(op, false, 0);
 }
 
@@ -405,7 +404,7 @@ static int
 plan_change(struct change_op *op, const struct conversation *now, struct store_req *req)
 {
 	struct conversation *cv = req->conversation;
-	struct buf changes, rest;
+	struct buf changes;
 	int err = change_check(op, now, op->archived == 0 ? ACTION_UNARCHIVE : ACTION_CHANGE);
 
 	if (err)
@@ -425,14 +424,8 @@ plan_change(struct change_op *op, const struct conversation *now, struct store_r
 		put_change(&changes, "history");
 		buf_printf(&changes, "\"%s\"", conversation_history_name(cv->history));
 	}
-	if (changes.len) {
-		buf_init(&rest);
-		/* Of two at one moment the earlier may be numbered later: the version tells. */
-		buf_printf(&rest, "\"version\":%llu,\"changes\":{%s}",
-		    (unsigned long long)now->version + 1, buf_cstr(&changes));
-		change_tell(op, req, EVENT_CONVERSATION_UPDATED, buf_cstr(&rest));
-		buf_fini(&rest);
-	}
+	if (changes.len)
+		change_tell_changes(op, now, req, buf_cstr(&changes));
 	buf_fini(&changes);
 	return 0;
 }

@@ -17,8 +17,8 @@
 #include "chat/chat_int.h"
 #include "lib/address.h"
 
-#define GUARD_KEY_MAX     80
-#define ACCOUNT_MAX 40 /* a username, or an id */
+#define GUARD_KEY_MAX 80
+#define ACCOUNT_MAX   40 /* a username, or an id */
 
 int64_t
 guard_pause(uint64_t failures, uint64_t limit, int64_t longest)

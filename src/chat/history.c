@@ -95,12 +95,9 @@ page_read(struct page_op *op)
 	size_t limit = op->page.limit;
 
 	buf_puts(&op->json, "{\"items\":[");
-	if (op->page.around && limit > 1)
+	if (op->page.around)
 		range_before(c, op->conversation, op->since, op->page.around + 1, limit - limit / 2,
-		    page_first_half, op);
-	else if (op->page.around)
-		range_before(
-		    c, op->conversation, op->since, op->page.around + 1, 1, page_last_part, op);
+		    limit > 1 ? page_first_half : page_last_part, op);
 	else if (op->page.has_after)
 		range_after(c, op->conversation, seen_from(op->page.after, op->since), limit,
 		    page_last_part, op);

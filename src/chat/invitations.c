@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "chat/chat_int.h"
-#include "lib/json.h"
 
 #define CODE_BYTES 15 /* 120 bits, 20 characters */
 #define CODE_TEXT  24
@@ -98,6 +97,7 @@ chat_invitation_add(struct chat *c, const struct chat_invite *in, chat_done done
 static void
 listed(struct store_req *req)
 {
+	size_t n = req->invitation_count;
 	struct buf json;
 
 	buf_init(&json);
@@ -107,11 +107,7 @@ listed(struct store_req *req)
 			buf_putc(&json, ',');
 		invitation_json(&json, &req->invitations[i]);
 	}
-	if (req->invitation_count && req->invitation_count == req->limit)
-		buf_printf(&json, "],\"next_cursor\":\"%s\"}",
-		    req->invitations[req->invitation_count - 1].id);
-	else
-		buf_puts(&json, "],\"next_cursor\":null}");
+	chat_page_end(&json, n && n == req->limit ? req->invitations[n - 1].id : NULL);
 	op_end(req->arg, req, &json);
 	buf_fini(&json);
 }

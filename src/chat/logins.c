@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * logins: what a user and the administrator see of a user's sessions, how they end them, and
- * the user's new password.  Worker, loop thread.
+ * logins: what a user and the administrator see of a user's sessions, how they end them, the
+ * user's new password, and the end of his account.  Worker, loop thread.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,24 +148,17 @@ static void
 user_to_kick(struct store_req *req)
 {
 	struct account_op *op = req->arg;
-	int err = req->err;
 	struct buf b;
 
-	if (!err && !bus_is_up(op->chat->bus))
-		err = ERR_UNAVAILABLE;
-	if (err) {
-		account_op_fail(op, err, NULL, NULL);
-		store_req_free(&req);
-		return;
+	if (!req->err && !bus_is_up(op->chat->bus))
+		req->err = ERR_UNAVAILABLE;
+	if (!req->err) {
+		buf_init(&b);
+		pack_str(&b, req->users[0].id);
+		chat_announce(op->chat, ANNOUNCE_KICK, &b);
+		buf_fini(&b);
 	}
-	buf_init(&b);
-	pack_str(&b, req->users[0].id);
-	chat_announce(op->chat, ANNOUNCE_KICK, &b);
-	buf_clear(&b);
-	buf_puts(&b, "{}");
-	account_op_answer(op, false, &b);
-	buf_fini(&b);
-	store_req_free(&req);
+	account_answer_empty(req);
 }
 
 void
@@ -216,8 +209,9 @@ current_checked(void *arg, int err, int64_t retry_after)
 		account_op_slow(op, err, retry_after);
 }
 
+/* The user was read: the secret must be his password. */
 static void
-user_to_change(struct store_req *req)
+check_password_of(struct store_req *req, guard_cb cb)
 {
 	struct account_op *op = req->arg;
 
@@ -225,9 +219,15 @@ user_to_change(struct store_req *req)
 		account_op_fail(op, req->err, NULL, NULL);
 	} else {
 		op->user = req->users[0];
-		account_check_password(op, op->user.id, current_checked);
+		account_check_password(op, op->user.id, cb);
 	}
 	store_req_free(&req);
+}
+
+static void
+user_to_change(struct store_req *req)
+{
+	check_password_of(req, current_checked);
 }
 
 void
@@ -248,5 +248,45 @@ chat_password_change(struct chat *c, const struct chat_identity *who, const char
 	str_copy(op->session.id, sizeof(op->session.id), who->session);
 	req = store_req_new(STORE_USER_BY_ID, user_to_change, op);
 	str_copy(req->id, sizeof(req->id), who->user);
+	chat_store(c, req);
+}
+
+/* ---- the end of an account ---- */
+
+static void
+owner_checked(void *arg, int err, int64_t retry_after)
+{
+	struct account_op *op = arg;
+	struct store_req *req;
+
+	if (err) {
+		account_op_slow(op, err, retry_after);
+		return;
+	}
+	req = store_req_new(STORE_USER_DEACTIVATE, account_answer_empty, op);
+	account_ending(op, req, SESSION_USER_DEACTIVATED);
+	str_copy(req->id, sizeof(req->id), op->user.id);
+	chat_store(op->chat, req);
+}
+
+static void
+user_to_deactivate(struct store_req *req)
+{
+	check_password_of(req, owner_checked);
+}
+
+void
+chat_user_deactivate(
+    struct chat *c, const char *user, const char *password, chat_done done, void *arg)
+{
+	struct store_req *req;
+
+	if (strlen(password) > PASSWORD_MAX) {
+		chat_answer_error(done, arg, ERR_BAD_CREDENTIALS, NULL, NULL);
+		return;
+	}
+	req = store_req_new(
+	    STORE_USER_BY_ID, user_to_deactivate, account_op_new(c, password, NULL, done, arg));
+	str_copy(req->id, sizeof(req->id), user);
 	chat_store(c, req);
 }

@@ -88,12 +88,8 @@ plan_add(struct change_op *op, const struct conversation *now, struct store_req 
 	if (!added->member_count)
 		return 0;
 	buf_init(&rest);
-	buf_puts(&rest, "\"members\":[");
-	for (size_t i = 0; i < added->member_count; i++)
-		buf_printf(&rest, "%s{\"user_id\":\"%s\",\"username\":\"%s\",\"role\":\"%s\"}",
-		    i ? "," : "", added->members[i].user, added->members[i].username,
-		    member_role_name(added->members[i].role));
-	buf_putc(&rest, ']');
+	buf_puts(&rest, "\"members\":");
+	change_put_members(&rest, added);
 	change_tell(op, req, EVENT_MEMBER_JOINED, buf_cstr(&rest));
 	buf_fini(&rest);
 	return 0;
@@ -220,7 +216,7 @@ plan_leave(struct change_op *op, const struct conversation *now, struct store_re
 		return err;
 	if (now->member_count == 1) {
 		req->conversation->archived = true;
-		change_tell(op, req, EVENT_CONVERSATION_UPDATED, "\"changes\":{\"archived\":true}");
+		change_tell_changes(op, now, req, "\"archived\":true");
 	} else if (!op->successor[0] && role_is_last_owner(now, op->user)) {
 		return ERR_LAST_OWNER;
 	}
@@ -287,6 +283,7 @@ static void
 members_listed(struct store_req *req)
 {
 	struct member_list *ml = req->arg;
+	size_t n = req->member_count;
 	struct buf json;
 
 	if (req->err) {
@@ -299,11 +296,7 @@ members_listed(struct store_req *req)
 				buf_putc(&json, ',');
 			member_json(&json, &req->members[i]);
 		}
-		if (req->member_count == req->limit)
-			buf_printf(&json, "],\"next_cursor\":\"%s\"}",
-			    req->members[req->member_count - 1].user);
-		else
-			buf_puts(&json, "],\"next_cursor\":null}");
+		chat_page_end(&json, n && n == req->limit ? req->members[n - 1].user : NULL);
 		chat_answer_json(ml->done, ml->arg, false, &json);
 		buf_fini(&json);
 	}

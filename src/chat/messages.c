@@ -19,6 +19,7 @@
 
 #include "chat/chat_int.h"
 #include "chat/present.h"
+#include "chat/roles.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 
@@ -83,9 +84,8 @@ change_send(struct change_op *op)
 static bool
 may_delete(const struct change_op *op, const struct membership *m)
 {
-	if (strcmp(op->message->sender, op->user) == 0)
-		return true;
-	return m->type != CONVERSATION_DIRECT && m->role >= ROLE_ADMIN;
+	return strcmp(op->message->sender, op->user) == 0 ||
+	       !role_check_member(m, ACTION_DELETE_ANOTHERS);
 }
 
 static void
@@ -108,8 +108,10 @@ decide_reaction(struct change_op *op)
 static void
 change_decide(struct change_op *op, const struct membership *m)
 {
-	if (m->archived)
-		change_fail(op, ERR_ARCHIVED, NULL, NULL);
+	int err = role_check_member(m, ACTION_SEND);
+
+	if (err)
+		change_fail(op, err, NULL, NULL);
 	else if (op->state->deleted_seq)
 		change_fail(op, ERR_DELETED, NULL, NULL);
 	else if (op->type == EVENT_MESSAGE_UPDATED && strcmp(op->message->sender, op->user) != 0)
@@ -329,7 +331,7 @@ get_found(void *arg, const struct present *p)
 		put_edits(&op->json, p);
 		buf_puts(&op->json, "]}");
 	}
-	ask_member(op->chat, p->message->conversation, op->user, "", get_member_checked, op);
+	chat_check_member(op->chat, p->message->conversation, op->user, get_member_checked, op);
 }
 
 void

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "chat/chat_int.h"
-#include "lib/clock.h"
 #include "lib/log.h"
 
 #define LOOK_S   10.0

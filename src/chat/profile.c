@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * profile: users as others see them, what a user changes of himself, and the end of an
- * account.  Worker, loop thread.
+ * profile: users as others see them, and what a user changes of himself.  Worker, loop
+ * thread.
  *
  * A profile is read, changed and written back at the version that was read; where another
  * change came between it is read again.  So two devices that change two fields both win.
@@ -12,8 +12,6 @@
 #include <unistd.h>
 
 #include "chat/chat_int.h"
-#include "chat/guard.h"
-#include "lib/json.h"
 
 #define UPDATE_TRIES 5
 #define ZONEINFO     "/usr/share/zoneinfo"
@@ -26,7 +24,6 @@ struct profile_op {
 	uint64_t version; /* that the client knows; 0: any */
 	unsigned int tries;
 	char *name, *avatar, *bio, *time_zone; /* NULL: stays as it is */
-	char *password;
 	chat_done done;
 	void *arg;
 };
@@ -46,9 +43,6 @@ op_new(struct chat *c, enum user_view view, chat_done done, void *arg)
 static void
 op_free(struct profile_op *op)
 {
-	if (op->password)
-		explicit_bzero(op->password, strlen(op->password));
-	free(op->password);
 	free(op->name);
 	free(op->avatar);
 	free(op->bio);
@@ -126,6 +120,7 @@ static void
 users_listed(struct store_req *req)
 {
 	struct profile_op *op = req->arg;
+	size_t n = req->user_count;
 	struct buf json;
 
 	if (req->err) {
@@ -140,11 +135,7 @@ users_listed(struct store_req *req)
 			buf_putc(&json, ',');
 		user_json(&json, &req->users[i], op->view);
 	}
-	if (req->user_count && req->user_count == req->limit)
-		buf_printf(
-		    &json, "],\"next_cursor\":\"%s\"}", req->users[req->user_count - 1].username);
-	else
-		buf_puts(&json, "],\"next_cursor\":null}");
+	chat_page_end(&json, n && n == req->limit ? req->users[n - 1].username : NULL);
 	chat_answer_json(op->done, op->arg, false, &json);
 	buf_fini(&json);
 	op_free(op);
@@ -315,80 +306,9 @@ chat_user_update(struct chat *c, const char *user, const struct chat_profile *in
 	op = op_new(c, USER_OWN, done, arg);
 	str_copy(op->user.id, sizeof(op->user.id), user);
 	op->version = version;
-	op->name = in->name ? xstrdup(in->name) : NULL;
-	op->avatar = in->avatar ? xstrdup(in->avatar) : NULL;
-	op->bio = in->bio ? xstrdup(in->bio) : NULL;
-	op->time_zone = in->time_zone ? xstrdup(in->time_zone) : NULL;
+	op->name = xstrdup(in->name);
+	op->avatar = xstrdup(in->avatar);
+	op->bio = xstrdup(in->bio);
+	op->time_zone = xstrdup(in->time_zone);
 	profile_read(op);
-}
-
-/* ---- the end of an account ---- */
-
-static void
-deactivated(struct store_req *req)
-{
-	struct profile_op *op = req->arg;
-	struct chat_result res = {.json = "{}", .json_len = 2};
-
-	sessions_ended(op->chat, req->revocations, req->revocation_count);
-	if (req->err) {
-		op_fail(op, req->err, NULL, NULL);
-	} else {
-		op->done(op->arg, &res);
-		op_free(op);
-	}
-	store_req_free(&req);
-}
-
-static void
-owner_checked(void *arg, int err, int64_t retry_after)
-{
-	struct profile_op *op = arg;
-	struct chat_result res = {.err = err, .retry_after = retry_after};
-	struct store_req *req;
-
-	if (err) {
-		op->done(op->arg, &res);
-		op_free(op);
-		return;
-	}
-	req = store_req_new(STORE_USER_DEACTIVATE, deactivated, op);
-	str_copy(req->id, sizeof(req->id), op->user.id);
-	req->now_ms = clock_wall_ms();
-	req->until_ms = revocation_until(op->chat);
-	req->why = SESSION_USER_DEACTIVATED;
-	chat_store(op->chat, req);
-}
-
-static void
-owner_got(struct store_req *req)
-{
-	struct profile_op *op = req->arg;
-	struct guard_subject s = {op->user.id, op->user.id, ""};
-
-	if (req->err)
-		op_fail(op, req->err, NULL, NULL);
-	else
-		guard_check_password(
-		    op->chat, &s, op->password, req->users[0].password, owner_checked, op);
-	store_req_free(&req);
-}
-
-void
-chat_user_deactivate(
-    struct chat *c, const char *user, const char *password, chat_done done, void *arg)
-{
-	struct profile_op *op;
-	struct store_req *req;
-
-	if (strlen(password) > PASSWORD_MAX) {
-		chat_answer_error(done, arg, ERR_BAD_CREDENTIALS, NULL, NULL);
-		return;
-	}
-	op = op_new(c, USER_OWN, done, arg);
-	op->password = xstrdup(password);
-	str_copy(op->user.id, sizeof(op->user.id), user);
-	req = store_req_new(STORE_USER_BY_ID, owner_got, op);
-	str_copy(req->id, sizeof(req->id), user);
-	chat_store(c, req);
 }

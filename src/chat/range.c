@@ -247,17 +247,12 @@ static void
 ask_store(struct range_op *op, uint64_t after, uint64_t before, size_t limit)
 {
 	struct store_req *req = store_req_new(STORE_EVENTS, stored, op);
-	int err;
 
 	str_copy(req->id, sizeof(req->id), op->conversation);
 	req->after = after;
 	req->before = before;
 	req->limit = limit;
-	err = store_submit(op->chat->store, req);
-	if (err < 0) {
-		store_req_free(&req);
-		range_fail(op, err);
-	}
+	chat_store(op->chat, req);
 }
 
 static void

@@ -149,6 +149,7 @@ flush(struct ev_loop *l, ev_timer *t, int revents)
 	struct reads *r = t->data;
 	struct read_entry *e, *tmp;
 	struct store_req *req;
+	size_t max = HASH_COUNT(r->entries);
 
 	(void)l, (void)revents;
 	HASH_ITER (hh, r->entries, e, tmp)
@@ -157,11 +158,13 @@ flush(struct ev_loop *l, ev_timer *t, int revents)
 	if (r->writing || !r->entries)
 		return;
 	req = store_req_new(STORE_READS_PUT, written, r);
-	req->reads = xcalloc(BATCH_MAX, sizeof(*req->reads));
+	if (max > BATCH_MAX)
+		max = BATCH_MAX;
+	req->reads = xcalloc(max, sizeof(*req->reads));
 	HASH_ITER (hh, r->entries, e, tmp) {
 		struct store_read *w = &req->reads[req->read_count];
 
-		if (req->read_count == BATCH_MAX)
+		if (req->read_count == max)
 			break;
 		str_copy(w->conversation, sizeof(w->conversation), e->key.conversation);
 		str_copy(w->user, sizeof(w->user), e->key.user);

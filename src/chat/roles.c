@@ -52,6 +52,14 @@ role_check(const struct role_facts *f, enum role_action action)
 	return f->archived && !r->archived_too ? ERR_ARCHIVED : 0;
 }
 
+int
+role_check_member(const struct membership *m, enum role_action action)
+{
+	const struct role_facts f = {.type = m->type, .archived = m->archived, .role = m->role};
+
+	return role_check(&f, action);
+}
+
 bool
 role_may_remove(enum member_role actor, enum member_role target)
 {

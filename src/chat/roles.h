@@ -11,7 +11,7 @@
 #include "model/conversation.h"
 
 enum role_action {
-	ACTION_SEND,           /* also edit, delete and react to: one's own and others' */
+	ACTION_SEND,           /* also type, edit, delete and react to: one's own and others' */
 	ACTION_DELETE_ANOTHERS, /* another's message */
 	ACTION_ADD,            /* other users, as members */
 	ACTION_JOIN,           /* oneself, who is no member */
@@ -36,6 +36,8 @@ struct role_facts {
  * it; ERR_ARCHIVED: one who might cannot now.
  */
 int role_check(const struct role_facts *f, enum role_action action);
+
+int role_check_member(const struct membership *m, enum role_action action); /* the same */
 
 /* Of a smaller role than one's own. */
 bool role_may_remove(enum member_role actor, enum member_role target);

@@ -91,8 +91,7 @@ receives(const struct attachment *a, uint64_t seq)
 
 /* Encoded once, at the first client that is there to receive it. */
 static void
-send_to_members(
-    struct room *r, const char *name, const struct buf *json, uint64_t seq, const char *except)
+send_to_members(struct room *r, const char *name, const struct buf *json, uint64_t seq)
 {
 	const struct chat_encoder *enc = &r->chat->opts.encoder;
 	struct attachment *a, *tmp;
@@ -102,7 +101,7 @@ send_to_members(
 	{
 		struct client *cl = a->client;
 
-		if (!receives(a, seq) || (except && strcmp(cl->user->id, except) == 0))
+		if (!receives(a, seq))
 			continue;
 		if (!encoded)
 			encoded = enc->encode(name, (const char *)json->data, json->len);
@@ -151,7 +150,7 @@ deliver(struct room *r, const struct event *ev)
 
 	buf_init(&json);
 	event_envelope(&json, ev);
-	send_to_members(r, event_type_name(ev->type), &json, ev->seq, NULL);
+	send_to_members(r, event_type_name(ev->type), &json, ev->seq);
 	buf_fini(&json);
 	r->last = ev->seq;
 	r->known = true;
@@ -180,7 +179,7 @@ tell_sync_required(struct room *r)
 
 	buf_init(&json);
 	buf_printf(&json, "{\"conversation_id\":\"%s\"}", r->id);
-	send_to_members(r, "sync.required", &json, 0, NULL);
+	send_to_members(r, "sync.required", &json, 0);
 	buf_fini(&json);
 }
 

@@ -28,6 +28,7 @@
 
 #include "chat/chat_int.h"
 #include "chat/present.h"
+#include "chat/roles.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -92,12 +93,19 @@ answer(struct send_op *op, int err)
 	chat_answer_error(done, op->arg, err, op->pointer, op->reason);
 }
 
+/* Nothing is to be replayed. */
+static void
+send_drop_intake(struct send_op *op)
+{
+	if (op->has_ticket && journal_done(op->chat->journal, op->ticket) < 0)
+		log_warn("send.done_failed", "msg=%s", op->ev->id);
+}
+
 /* Takes the op off `sends` and ends it with an error that means: nothing happened. */
 static void
 send_refuse(struct send_op *op, int err)
 {
-	if (op->has_ticket && journal_done(op->chat->journal, op->ticket) < 0)
-		log_warn("send.done_failed", "msg=%s", op->ev->id);
+	send_drop_intake(op);
 	DL_DELETE(op->chat->sends, op);
 	answer(op, err);
 	send_free(op);
@@ -222,8 +230,7 @@ looked_up_before(struct send_op *op)
 		send_refuse(op, ERR_ID_REUSED);
 		return;
 	}
-	if (op->has_ticket && journal_done(op->chat->journal, op->ticket) < 0)
-		log_warn("send.done_failed", "msg=%s", op->ev->id);
+	send_drop_intake(op);
 	op->duplicate = true;
 	send_finish(op, first, JOURNAL_DURABLE_LOCAL);
 }
@@ -287,8 +294,7 @@ check_sender(struct send_op *op, const struct store_req *req)
 		return;
 	}
 	op->since = m->since;
-	if (m->archived)
-		op->refusal = ERR_ARCHIVED;
+	op->refusal = role_check_member(m, ACTION_SEND);
 }
 
 static void

@@ -42,7 +42,7 @@ answer_login(struct account_op *op)
 	str_copy(claims.session, sizeof(claims.session), op->session.id);
 	buf_init(&json);
 	buf_puts(&json, "{\"user\":");
-	user_json(&json, &op->user, false);
+	user_json(&json, &op->user, USER_PUBLIC);
 	buf_printf(&json, ",\"expires_in\":%lld}", (long long)(c->opts.access_ttl / 1000));
 	res.json = (const char *)json.data;
 	res.json_len = json.len;

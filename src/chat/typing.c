@@ -19,6 +19,7 @@
 #include <utlist.h>
 
 #include "chat/chat_int.h"
+#include "chat/roles.h"
 
 #define LEASE_MS  6000
 #define REPEAT_MS 1000
@@ -204,8 +205,8 @@ checked(struct store_req *req)
 	struct typing_state *s = ch->state;
 	int err = req->err;
 
-	if (!err && req->memberships[0].archived)
-		err = ERR_ARCHIVED;
+	if (!err)
+		err = role_check_member(&req->memberships[0], ACTION_SEND);
 	if (!err && (!ch->client || !client_attachment(ch->client, req->id)))
 		err = ERR_NOT_FOUND;
 	DL_DELETE(s->checks, ch);

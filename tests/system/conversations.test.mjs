@@ -2,7 +2,9 @@
 // Conversations: what each role may do, versions, channels, archiving, history from joining on.
 // Four workers, so that those who change something and those who hear of it rarely share one.
 import assert from "node:assert";
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import path from "node:path";
 import test from "node:test";
 import { io } from "socket.io-client";
 import { makeConversation, rest, signup } from "./lib/client.mjs";
@@ -114,6 +116,9 @@ test("the last owner goes with a successor, or alone: then it is archived", asyn
   assert.equal(await ask("mary", "DELETE", `${c.path}/members/me`), 204);
   const shown = JSON.parse(server.ctl(["--json", "conversation", "show", c.id]).stdout).data;
   assert.deepEqual([shown.archived, shown.members], [true, []]);
+  const archived = `SELECT data FROM events WHERE conversation = '${c.id}' AND type = 10`;
+  const data = await until("the last event is in the archive", () => spawnSync("sqlite3", ["-readonly", path.join(server.stateDir, "palaver.db"), archived], { encoding: "utf8" }).stdout);
+  assert.deepEqual(JSON.parse(data), { sender_id: users.mary.id, version: shown.version, changes: { archived: true } });
 });
 
 test("each change is one event, and what changes nothing is none", async () => {

@@ -34,8 +34,12 @@ look_up(void *handle, struct store_req *req)
 
 	__atomic_add_fetch(&lookups, 1, __ATOMIC_SEQ_CST);
 	req->err = lookup_err;
-	if (is_member)
-		store_req_add_membership(req)->archived = is_archived;
+	if (is_member) {
+		struct membership *m = store_req_add_membership(req);
+
+		m->role = ROLE_MEMBER;
+		m->archived = is_archived;
+	}
 	if (lookup_err)
 		return;
 	snprintf(data, sizeof(data),

@@ -33,9 +33,14 @@ memberships(void *handle, struct store_req *req)
 static void
 member_check(void *handle, struct store_req *req)
 {
+	struct membership *m;
+
 	req->err = check_err;
-	if (!check_err)
-		store_req_add_membership(req)->archived = archived;
+	if (check_err)
+		return;
+	m = store_req_add_membership(req);
+	m->role = ROLE_MEMBER;
+	m->archived = archived;
 }
 
 static void *
