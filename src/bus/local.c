@@ -113,26 +113,25 @@ presence_result(const struct pending *p, struct unpack *u)
 		fail(p, ERR_INTERNAL);
 }
 
-static bool
-answers(uint16_t type, enum hub_msg request)
+static void
+subscribe_result(const struct pending *p, struct unpack *u)
 {
-	switch (type) {
-	case HUB_SUBMIT_RESULT:
-		return request == HUB_SUBMIT;
-	case HUB_WINDOW_RESULT:
-		return request == HUB_WINDOW || request == HUB_ABOUT;
-	case HUB_SUBSCRIBE_RESULT:
-		return request == HUB_SUBSCRIBE;
-	case HUB_COUNT_RESULT:
-		return request == HUB_COUNT;
-	case HUB_FIND_RESULT:
-		return request == HUB_FIND;
-	case HUB_PRESENCE_RESULT:
-		return request == HUB_PRESENCE_GET;
-	default:
-		return false;
-	}
+	p->cb.subscribe(p->arg, 0, unpack_u64(u));
 }
+
+/* What a request may be answered with. */
+static const struct {
+	enum hub_msg answer;
+	void (*take)(const struct pending *p, struct unpack *u);
+} kinds[] = {
+    [HUB_SUBMIT] = {HUB_SUBMIT_RESULT, submit_result},
+    [HUB_WINDOW] = {HUB_WINDOW_RESULT, window_result},
+    [HUB_ABOUT] = {HUB_WINDOW_RESULT, window_result},
+    [HUB_SUBSCRIBE] = {HUB_SUBSCRIBE_RESULT, subscribe_result},
+    [HUB_COUNT] = {HUB_COUNT_RESULT, count_result},
+    [HUB_FIND] = {HUB_FIND_RESULT, find_result},
+    [HUB_PRESENCE_GET] = {HUB_PRESENCE_RESULT, presence_result},
+};
 
 static void
 on_answer(struct bus_local *b, const struct imsg *m)
@@ -147,20 +146,10 @@ on_answer(struct bus_local *b, const struct imsg *m)
 	}
 	HASH_DEL(b->pending, p);
 	unpack_init(&u, m->data, m->len);
-	if (!answers(m->type, p->request))
-		fail(p, ERR_INTERNAL);
-	else if (m->type == HUB_SUBMIT_RESULT)
-		submit_result(p, &u);
-	else if (m->type == HUB_WINDOW_RESULT)
-		window_result(p, &u);
-	else if (m->type == HUB_SUBSCRIBE_RESULT)
-		p->cb.subscribe(p->arg, 0, unpack_u64(&u));
-	else if (m->type == HUB_COUNT_RESULT)
-		count_result(p, &u);
-	else if (m->type == HUB_PRESENCE_RESULT)
-		presence_result(p, &u);
+	if (m->type == kinds[p->request].answer)
+		kinds[p->request].take(p, &u);
 	else
-		find_result(p, &u);
+		fail(p, ERR_INTERNAL);
 	free(p);
 }
 

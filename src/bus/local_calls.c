@@ -8,22 +8,28 @@
 
 #define PENDING_MAX 100000
 
+/* Takes the payload. */
 static int
-request(struct bus_local *b, enum hub_msg type, const struct buf *payload, struct pending *from)
+request(struct bus *bus, enum hub_msg type, struct buf *payload, const struct pending *from)
 {
+	struct bus_local *b = (struct bus_local *)bus;
 	struct pending *p;
+	int err = 0;
 
-	if (!b->chan)
-		return ERR_UNAVAILABLE;
-	if (HASH_COUNT(b->pending) >= PENDING_MAX)
-		return ERR_OVERLOADED;
-	p = xcalloc(1, sizeof(*p));
-	*p = *from;
-	p->request = type;
-	p->id = ++b->last_id;
-	HASH_ADD(hh, b->pending, id, sizeof(p->id), p);
-	imsg_send_buf(b->chan, (uint16_t)type, p->id, payload);
-	return 0;
+	if (!b->chan) {
+		err = ERR_UNAVAILABLE;
+	} else if (HASH_COUNT(b->pending) >= PENDING_MAX) {
+		err = ERR_OVERLOADED;
+	} else {
+		p = xcalloc(1, sizeof(*p));
+		*p = *from;
+		p->request = type;
+		p->id = ++b->last_id;
+		HASH_ADD(hh, b->pending, id, sizeof(p->id), p);
+		imsg_send_buf(b->chan, (uint16_t)type, p->id, payload);
+	}
+	buf_fini(payload);
+	return err;
 }
 
 static int
@@ -31,13 +37,10 @@ local_submit(struct bus *bus, const struct event *ev, bus_submit_cb cb, void *ar
 {
 	struct pending p = {.cb.submit = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	event_pack(&b, ev);
-	err = request((struct bus_local *)bus, HUB_SUBMIT, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_SUBMIT, &b, &p);
 }
 
 static int
@@ -46,16 +49,13 @@ local_window(struct bus *bus, const char *conversation, uint64_t after, uint64_t
 {
 	struct pending p = {.cb.window = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_str(&b, conversation);
 	pack_u64(&b, after);
 	pack_u64(&b, before);
 	pack_u32(&b, (uint32_t)limit);
-	err = request((struct bus_local *)bus, HUB_WINDOW, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_WINDOW, &b, &p);
 }
 
 static int
@@ -63,13 +63,10 @@ local_subscribe(struct bus *bus, const char *conversation, bus_subscribe_cb cb, 
 {
 	struct pending p = {.cb.subscribe = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_str(&b, conversation);
-	err = request((struct bus_local *)bus, HUB_SUBSCRIBE, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_SUBSCRIBE, &b, &p);
 }
 
 static void
@@ -146,15 +143,12 @@ local_count(
 {
 	struct pending p = {.cb.count = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_str(&b, key);
 	pack_u64(&b, add);
 	pack_i64(&b, window_ms);
-	err = request((struct bus_local *)bus, HUB_COUNT, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_COUNT, &b, &p);
 }
 
 static int
@@ -162,13 +156,10 @@ local_find(struct bus *bus, const char *event_id, bus_find_cb cb, void *arg)
 {
 	struct pending p = {.cb.find = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_str(&b, event_id);
-	err = request((struct bus_local *)bus, HUB_FIND, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_FIND, &b, &p);
 }
 
 static void
@@ -185,14 +176,11 @@ local_about(struct bus *bus, const char *conversation, const char (*ids)[ID_MAX]
 {
 	struct pending p = {.cb.window = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_str(&b, conversation);
 	pack_ids(&b, ids, count);
-	err = request((struct bus_local *)bus, HUB_ABOUT, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_ABOUT, &b, &p);
 }
 
 /* ---- presence ---- */
@@ -239,13 +227,10 @@ local_presence_get(
 {
 	struct pending p = {.cb.presence = cb, .arg = arg};
 	struct buf b;
-	int err;
 
 	buf_init(&b);
 	pack_ids(&b, users, count);
-	err = request((struct bus_local *)bus, HUB_PRESENCE_GET, &b, &p);
-	buf_fini(&b);
-	return err;
+	return request(bus, HUB_PRESENCE_GET, &b, &p);
 }
 
 const struct bus_ops bus_local_ops = {

@@ -39,10 +39,8 @@ hub_open(struct hub *h)
 {
 	char *path = xasprintf("%s/hub.log", h->child->conf->state_dir);
 	char *spool = xasprintf("%s/spool", h->child->conf->state_dir);
-	struct hublog_opts opts = {.path = path,
-	    .boot_id_path = BOOT_ID,
-	    .compact_min = COMPACT_MIN,
-	    .spool = spool};
+	struct hublog_opts opts = {
+	    .path = path, .boot_id_path = BOOT_ID, .compact_min = COMPACT_MIN, .spool = spool};
 	bool lift;
 
 	if (hublog_open(&opts, &h->window, &h->roster, &h->log, &lift))

@@ -43,7 +43,6 @@ struct hub {
 	struct submit *batch;
 	struct loop_task commit;
 	ev_timer trim;
-	uint64_t submits, duplicates, published;
 };
 
 static inline uint64_t

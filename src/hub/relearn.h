@@ -7,8 +7,8 @@
 
 /*
  * Loads into w the events of all spools below the directory that are newer than what w has.
- * 0 or ERR_UNAVAILABLE (logged): something could not be read, the rest is there.
+ * What could not be read is logged, and the rest is there.
  */
-int hub_relearn(const char *spool, struct window *w);
+void hub_relearn(const char *spool, struct window *w);
 
 #endif

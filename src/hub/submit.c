@@ -74,7 +74,6 @@ publish(struct hub *h, const struct window_conv *c, const struct event *ev)
 	event_pack(&b, ev);
 	hub_send(h, mask, HUB_EVENT, b.data, b.len);
 	buf_fini(&b);
-	h->published++;
 }
 
 /* ---- submits ---- */
@@ -139,8 +138,6 @@ hub_commit(void *arg)
 	if (err)
 		undo(h, err);
 	DL_FOREACH_SAFE (h->batch, s, tmp) {
-		h->submits++;
-		h->duplicates += s->duplicate;
 		if (!s->err && !s->duplicate)
 			publish(h, s->conv, s->numbered);
 		answer(h, s);

@@ -102,7 +102,6 @@ append(struct window *w, struct window_conv *c, struct event *ev, int64_t mono_m
 	about_add(c, e);
 	c->head = ev->seq;
 	c->last_ms = ev->created_ms;
-	c->count++;
 	w->entry_count++;
 	w->bytes += weight(ev);
 	return e;
@@ -115,7 +114,6 @@ drop(struct window *w, struct window_conv *c, struct window_entry *e)
 	HASH_DEL(c->keys, e);
 	HASH_DELETE(hh_id, w->by_id, e);
 	about_drop(c, e);
-	c->count--;
 	w->entry_count--;
 	w->bytes -= weight(e->ev);
 	event_unref(&e->ev);

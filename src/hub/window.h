@@ -42,7 +42,6 @@ struct window_conv {
 	int64_t last_ms; /* created_ms of the last event: it never goes back */
 	struct window_entry *entries, *keys;
 	struct window_about *abouts;
-	size_t count;
 	size_t about_count; /* of the entries, those with a ref */
 	uint64_t subscribers; /* bit a peer; the hub's */
 	UT_hash_handle hh;

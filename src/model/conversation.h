@@ -85,7 +85,7 @@ void conversation_summary_json(struct buf *b, const struct conversation *c);
 /* {"user_id","username","name","role"} */
 void member_json(struct buf *b, const struct member *m);
 /*
- * The same with what it is to one member: "role", "muted", "read_seq", "last_seq",
+ * As conversation_json(), with what it is to one member: "role", "muted", "read_seq", "last_seq",
  * "unread_count", "mention_count".
  */
 void conversation_member_json(

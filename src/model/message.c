@@ -153,11 +153,22 @@ message_state_fold(struct message_state *s, struct event *ev)
 static bool
 first_of_emoji(const struct message_state *s, size_t i)
 {
+	if (!s->reactions[i].present)
+		return false;
 	for (size_t k = 0; k < i; k++)
 		if (s->reactions[k].present &&
 		    !strcmp(s->reactions[k].emoji, s->reactions[i].emoji))
 			return false;
-	return s->reactions[i].present;
+	return true;
+}
+
+static bool
+has_reactions(const struct message_state *s)
+{
+	for (size_t i = 0; i < s->reaction_count; i++)
+		if (s->reactions[i].present)
+			return true;
+	return false;
 }
 
 size_t
@@ -269,7 +280,7 @@ put_envelope(struct buf *b, const struct event *ev, const struct buf *data)
 void
 message_envelope(struct buf *b, const struct event *ev, const struct message_state *s)
 {
-	bool created = ev->type == EVENT_MESSAGE_CREATED, used;
+	bool created = ev->type == EVENT_MESSAGE_CREATED;
 	struct json_object *data = NULL;
 	struct buf text;
 
@@ -289,7 +300,7 @@ message_envelope(struct buf *b, const struct event *ev, const struct message_sta
 		put_time(data, "edited_at", s->edit->created_ms);
 	buf_init(&text);
 	json_put(&text, data);
-	if (created && !s->deleted_seq && message_emoji_count(s, "", &used)) {
+	if (created && !s->deleted_seq && has_reactions(s)) {
 		text.len--; /* the closing brace */
 		buf_puts(&text, ",\"reactions\":");
 		message_reactions_json(&text, s);

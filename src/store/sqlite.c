@@ -235,6 +235,38 @@ sqlite_rollback(struct sqlite_handle *h)
 }
 
 void
+sqlite_finish(struct sqlite_handle *h, struct store_req *req, int err)
+{
+	if (!err)
+		err = sqlite_commit(h);
+	else
+		sqlite_rollback(h);
+	if (err)
+		req->revocation_count = 0;
+	req->err = err;
+}
+
+int
+sqlite_run_with(struct sqlite_handle *h, enum sql_id id, const char *text)
+{
+	int err = 0;
+	sqlite3_stmt *st = sqlite_stmt(h, id, &err);
+
+	if (!st)
+		return err;
+	sqlite_bind(st, 1, text);
+	return sqlite_exec(h, st);
+}
+
+int
+sqlite_exec_some(struct sqlite_handle *h, sqlite3_stmt *st, int none)
+{
+	int err = sqlite_exec(h, st);
+
+	return !err && sqlite3_changes(h->db) == 0 ? none : err;
+}
+
+void
 sqlite_bind(sqlite3_stmt *st, int i, const char *text)
 {
 	sqlite3_bind_text(st, i, text ? text : "", -1, SQLITE_STATIC);

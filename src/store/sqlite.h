@@ -41,6 +41,11 @@ int sqlite_exec(struct sqlite_handle *h, sqlite3_stmt *st);
 int sqlite_begin(struct sqlite_handle *h); /* IMMEDIATE: the write lock now, not half-way */
 int sqlite_commit(struct sqlite_handle *h);
 void sqlite_rollback(struct sqlite_handle *h);
+/* Ends the transaction and sets req->err: what failed changes nothing and ends no session. */
+void sqlite_finish(struct sqlite_handle *h, struct store_req *req, int err);
+int sqlite_run_with(struct sqlite_handle *h, enum sql_id id, const char *text); /* its one argument */
+/* As sqlite_exec(); none: it changed no row. */
+int sqlite_exec_some(struct sqlite_handle *h, sqlite3_stmt *st, int none);
 
 void sqlite_bind(sqlite3_stmt *st, int i, const char *text);         /* borrowed until the reset */
 void sqlite_text(sqlite3_stmt *st, int col, char *dst, size_t size); /* cut if it is too long */
@@ -88,6 +93,11 @@ void sqlite_channel_list(void *h, struct store_req *req);
 void sqlite_member_check(void *h, struct store_req *req);
 /* Reads one with its members into req's conversations, or sets req->err. */
 void sqlite_add_conversation(struct sqlite_handle *h, struct store_req *req, const char *id);
+/* 0, ERR_NOT_FOUND: is no member (nothing is added). */
+int sqlite_add_membership(
+    struct sqlite_handle *h, struct store_req *req, const char *conversation, const char *user);
+/* Adds the first column of each row to ids_out. */
+int sqlite_read_ids(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st);
 
 /* sqlite_changes.c */
 /* New, or in another role.  ERR_NOT_FOUND: not a user. */
@@ -97,10 +107,6 @@ void sqlite_outbox_list(void *h, struct store_req *req);
 /* Puts or takes away within the caller's transaction. */
 int sqlite_outbox_put(struct sqlite_handle *h, const struct store_req *req);
 int sqlite_outbox_delete(struct sqlite_handle *h, const struct event *ev);
-
-/* 0, ERR_NOT_FOUND: is no member (nothing is added). */
-int sqlite_add_membership(
-    struct sqlite_handle *h, struct store_req *req, const char *conversation, const char *user);
 
 /* sqlite_messages.c */
 void sqlite_message_get(void *h, struct store_req *req);

@@ -41,16 +41,9 @@ update_profile(struct sqlite_handle *h, struct store_req *req)
 void
 sqlite_user_update(void *h, struct store_req *req)
 {
-	int err = sqlite_begin(h);
-
-	if (!err) {
-		err = update_profile(h, req);
-		if (!err)
-			err = sqlite_commit(h);
-		else
-			sqlite_rollback(h);
-	}
-	req->err = err;
+	req->err = sqlite_begin(h);
+	if (!req->err)
+		sqlite_finish(h, req, update_profile(h, req));
 }
 
 void
@@ -114,9 +107,7 @@ sqlite_invitation_delete(void *handle, struct store_req *req)
 	if (!st)
 		return;
 	sqlite_bind(st, 1, req->id);
-	req->err = sqlite_exec(h, st);
-	if (!req->err && sqlite3_changes(h->db) == 0)
-		req->err = ERR_NOT_FOUND;
+	req->err = sqlite_exec_some(h, st, ERR_NOT_FOUND);
 }
 
 int
@@ -129,8 +120,5 @@ sqlite_invitation_use(struct sqlite_handle *h, const struct store_req *req)
 		return err;
 	sqlite3_bind_blob(st, 1, req->invitation.code_hash, TOKEN_HASH, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 2, req->now_ms);
-	err = sqlite_exec(h, st);
-	if (!err && sqlite3_changes(h->db) == 0)
-		err = ERR_INVITATION;
-	return err;
+	return sqlite_exec_some(h, st, ERR_INVITATION);
 }

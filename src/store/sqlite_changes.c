@@ -62,16 +62,7 @@ may_be_in_outbox(const struct event *ev)
 int
 sqlite_outbox_delete(struct sqlite_handle *h, const struct event *ev)
 {
-	sqlite3_stmt *st;
-	int err = 0;
-
-	if (!may_be_in_outbox(ev))
-		return 0;
-	st = sqlite_stmt(h, SQL_OUTBOX_DELETE, &err);
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, ev->id);
-	return sqlite_exec(h, st);
+	return may_be_in_outbox(ev) ? sqlite_run_with(h, SQL_OUTBOX_DELETE, ev->id) : 0;
 }
 
 /* A row that cannot be read is named and left where it is: somebody may want to look at it. */
@@ -176,17 +167,9 @@ write_change(struct sqlite_handle *h, struct store_req *req)
 }
 
 void
-sqlite_conversation_change(void *handle, struct store_req *req)
+sqlite_conversation_change(void *h, struct store_req *req)
 {
-	struct sqlite_handle *h = handle;
-	int err = sqlite_begin(h);
-
-	if (!err) {
-		err = write_change(h, req);
-		if (!err)
-			err = sqlite_commit(h);
-		else
-			sqlite_rollback(h);
-	}
-	req->err = err;
+	req->err = sqlite_begin(h);
+	if (!req->err)
+		sqlite_finish(h, req, write_change(h, req));
 }

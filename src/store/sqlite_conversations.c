@@ -160,10 +160,7 @@ sqlite_conversation_create(void *handle, struct store_req *req)
 		req->err = sqlite_outbox_put(h, req);
 	if (!req->err) /* before the commit: after it there must be nothing left to fail */
 		sqlite_add_conversation(h, req, id);
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
+	sqlite_finish(h, req, req->err);
 }
 
 void
@@ -172,8 +169,8 @@ sqlite_conversation_get(void *h, struct store_req *req)
 	sqlite_add_conversation(h, req, req->id);
 }
 
-static int
-read_ids(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st)
+int
+sqlite_read_ids(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt *st)
 {
 	int err = 0;
 
@@ -196,7 +193,7 @@ sqlite_conversation_list(void *h, struct store_req *req)
 	sqlite_bind(st, 1, req->id);
 	sqlite_bind(st, 2, req->cursor);
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)req->limit);
-	req->err = read_ids(h, req, st);
+	req->err = sqlite_read_ids(h, req, st);
 	for (size_t i = 0; !req->err && i < req->id_out_count; i++) {
 		sqlite_add_conversation(h, req, req->ids_out[i]);
 		if (!req->err)

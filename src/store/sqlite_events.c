@@ -176,8 +176,5 @@ sqlite_apply(void *handle, struct store_req *req)
 		if (!req->err)
 			req->err = sqlite_outbox_delete(h, req->events[i]);
 	}
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
+	sqlite_finish(h, req, req->err);
 }

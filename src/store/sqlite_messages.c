@@ -108,13 +108,9 @@ read_deletion(struct sqlite_handle *h, struct message_state *s)
 static int
 scrub(struct sqlite_handle *h, const char *message, uint64_t below)
 {
-	int err = 0;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_SCRUB_MESSAGE, &err);
+	int err = sqlite_run_with(h, SQL_SCRUB_MESSAGE, message);
+	sqlite3_stmt *st;
 
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, message);
-	err = sqlite_exec(h, st);
 	if (err)
 		return err;
 	st = sqlite_stmt(h, SQL_SCRUB_EDITS, &err);
@@ -122,18 +118,6 @@ scrub(struct sqlite_handle *h, const char *message, uint64_t below)
 		return err;
 	sqlite_bind(st, 1, message);
 	sqlite3_bind_int64(st, 2, sqlite_seq(below));
-	return sqlite_exec(h, st);
-}
-
-static int
-delete_mentions(struct sqlite_handle *h, const char *message)
-{
-	int err = 0;
-	sqlite3_stmt *st = sqlite_stmt(h, SQL_MENTIONS_DELETE, &err);
-
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, message);
 	return sqlite_exec(h, st);
 }
 
@@ -171,7 +155,7 @@ settle(struct sqlite_handle *h, const char *message, const struct event *ev, boo
 	else if (!err && !keep_edits)
 		err = scrub(h, message, edit);
 	if (!err)
-		err = delete_mentions(h, message);
+		err = sqlite_run_with(h, SQL_MENTIONS_DELETE, message);
 	if (!err && !s.deleted_seq)
 		err = put_mentions(h, message, conversation, edit);
 	return err;
@@ -339,10 +323,7 @@ sqlite_reads_put(void *h, struct store_req *req)
 		return;
 	for (size_t i = 0; !req->err && i < req->read_count; i++)
 		req->err = put_read(h, &req->reads[i]);
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
+	sqlite_finish(h, req, req->err);
 }
 
 void
@@ -356,9 +337,7 @@ sqlite_member_mute(void *handle, struct store_req *req)
 	sqlite_bind(st, 1, req->id);
 	sqlite_bind(st, 2, req->user_id);
 	sqlite3_bind_int(st, 3, req->flag);
-	req->err = sqlite_exec(h, st);
-	if (!req->err && !sqlite3_changes(h->db))
-		req->err = ERR_NOT_FOUND;
+	req->err = sqlite_exec_some(h, st, ERR_NOT_FOUND);
 }
 
 static int

@@ -53,10 +53,7 @@ sqlite_user_create(void *h, struct store_req *req)
 		req->err = sqlite_invitation_use(h, req);
 	if (!req->err)
 		req->err = insert_user(h, &req->user);
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
+	sqlite_finish(h, req, req->err);
 }
 
 static void
@@ -120,17 +117,10 @@ sqlite_update_user(struct sqlite_handle *h, struct store_req *req, sqlite3_stmt 
 	req->err = sqlite_begin(h);
 	if (req->err)
 		return;
-	req->err = sqlite_exec(h, st);
-	if (!req->err && sqlite3_changes(h->db) == 0)
-		req->err = ERR_NOT_FOUND;
+	req->err = sqlite_exec_some(h, st, ERR_NOT_FOUND);
 	if (!req->err && end)
 		req->err = sqlite_sessions_end(h, req, req->id, req->session_id);
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
-	if (req->err)
-		req->revocation_count = 0;
+	sqlite_finish(h, req, req->err);
 }
 
 /* Of a user who is there an update that changed nothing found another password. */

@@ -27,10 +27,7 @@ sqlite_users_seen(void *h, struct store_req *req)
 		return;
 	for (size_t i = 0; !req->err && i < req->user_count; i++)
 		req->err = set_seen(h, &req->users[i]);
-	if (!req->err)
-		req->err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
+	sqlite_finish(h, req, req->err);
 }
 
 void
@@ -63,11 +60,5 @@ sqlite_presence_conversations(void *h, struct store_req *req)
 		return;
 	sqlite_bind(st, 1, req->id);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)req->limit);
-	req->err = 0;
-	while (sqlite_step(h, st, &req->err) == SQLITE_ROW) {
-		char id[ID_MAX];
-
-		sqlite_text(st, 0, id, sizeof(id));
-		store_req_add_id(req, id);
-	}
+	req->err = sqlite_read_ids(h, req, st);
 }

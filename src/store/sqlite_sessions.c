@@ -44,32 +44,6 @@ read_session(sqlite3_stmt *st, struct session *s)
 	sqlite_text(st, 7, s->agent, sizeof(s->agent));
 }
 
-/* Runs a statement of one text argument. */
-static int
-run_with(struct sqlite_handle *h, enum sql_id id, const char *text)
-{
-	int err = 0;
-	sqlite3_stmt *st = sqlite_stmt(h, id, &err);
-
-	if (!st)
-		return err;
-	sqlite_bind(st, 1, text);
-	return sqlite_exec(h, st);
-}
-
-/* Ends the transaction: what failed changes nothing and ends nobody. */
-static void
-finish(struct sqlite_handle *h, struct store_req *req, int err)
-{
-	if (!err)
-		err = sqlite_commit(h);
-	else
-		sqlite_rollback(h);
-	if (err)
-		req->revocation_count = 0;
-	req->err = err;
-}
-
 /* ---- cleaning ---- */
 
 static int
@@ -113,9 +87,9 @@ end_session(struct sqlite_handle *h, const struct revocation *r)
 	sqlite3_bind_int(st, 4, (int)r->why);
 	err = sqlite_exec(h, st);
 	if (!err)
-		err = run_with(h, SQL_SPENT_DELETE, r->session);
+		err = sqlite_run_with(h, SQL_SPENT_DELETE, r->session);
 	if (!err)
-		err = run_with(h, SQL_SESSION_DELETE, r->session);
+		err = sqlite_run_with(h, SQL_SESSION_DELETE, r->session);
 	return err;
 }
 
@@ -176,7 +150,7 @@ sqlite_session_revoke(void *handle, struct store_req *req)
 		err = sqlite_sessions_end(h, req, req->id, req->session_id);
 	if (!err && one && !req->revocation_count)
 		err = ERR_NOT_FOUND;
-	finish(h, req, err);
+	sqlite_finish(h, req, err);
 }
 
 /* ---- making ---- */
@@ -236,7 +210,7 @@ sqlite_session_create(void *handle, struct store_req *req)
 		err = insert_session(h, &req->session);
 	if (!err)
 		err = clean_up(h, req->now_ms);
-	finish(h, req, err);
+	sqlite_finish(h, req, err);
 }
 
 /* ---- rotation ---- */
@@ -366,7 +340,7 @@ sqlite_session_rotate(void *handle, struct store_req *req)
 		sqlite_user_by_id(h, req);
 		err = req->err;
 	}
-	finish(h, req, err);
+	sqlite_finish(h, req, err);
 	if (!req->err && reused)
 		req->err = ERR_TOKEN_REUSED;
 }
@@ -390,7 +364,7 @@ sqlite_session_logout(void *handle, struct store_req *req)
 		err = end_by(h, req, SQL_SESSION_OWNER, s.id, s.user);
 	else if (err == ERR_NOT_FOUND)
 		err = 0;
-	finish(h, req, err);
+	sqlite_finish(h, req, err);
 }
 
 /* ---- reading ---- */

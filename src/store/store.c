@@ -74,57 +74,42 @@ store_req_free(struct store_req **rp)
 	free(req);
 }
 
-/* Room for one more element; doubles, so that long lists cost no copies. */
+/* Room for one more element, which is all zero; doubles, so that long lists cost no copies. */
 static void *
 grow(void *array, size_t count, size_t size)
 {
-	if (count && (count & (count - 1)))
-		return array;
-	return xrealloc(array, (count ? count * 2 : 1) * size);
+	if (!count || !(count & (count - 1)))
+		array = xrealloc(array, (count ? count * 2 : 1) * size);
+	memset((char *)array + count * size, 0, size);
+	return array;
 }
 
 struct user *
 store_req_add_user(struct store_req *req)
 {
-	struct user *u;
-
 	req->users = grow(req->users, req->user_count, sizeof(*req->users));
-	u = &req->users[req->user_count++];
-	memset(u, 0, sizeof(*u));
-	return u;
+	return &req->users[req->user_count++];
 }
 
 struct session *
 store_req_add_session(struct store_req *req)
 {
-	struct session *s;
-
-	req->sessions = grow(req->sessions, req->session_count, sizeof(*s));
-	s = &req->sessions[req->session_count++];
-	memset(s, 0, sizeof(*s));
-	return s;
+	req->sessions = grow(req->sessions, req->session_count, sizeof(*req->sessions));
+	return &req->sessions[req->session_count++];
 }
 
 struct revocation *
 store_req_add_revocation(struct store_req *req)
 {
-	struct revocation *r;
-
-	req->revocations = grow(req->revocations, req->revocation_count, sizeof(*r));
-	r = &req->revocations[req->revocation_count++];
-	memset(r, 0, sizeof(*r));
-	return r;
+	req->revocations = grow(req->revocations, req->revocation_count, sizeof(*req->revocations));
+	return &req->revocations[req->revocation_count++];
 }
 
 struct invitation *
 store_req_add_invitation(struct store_req *req)
 {
-	struct invitation *inv;
-
-	req->invitations = grow(req->invitations, req->invitation_count, sizeof(*inv));
-	inv = &req->invitations[req->invitation_count++];
-	memset(inv, 0, sizeof(*inv));
-	return inv;
+	req->invitations = grow(req->invitations, req->invitation_count, sizeof(*req->invitations));
+	return &req->invitations[req->invitation_count++];
 }
 
 void
@@ -152,12 +137,8 @@ store_req_add_id(struct store_req *req, const char *id)
 struct membership *
 store_req_add_membership(struct store_req *req)
 {
-	struct membership *m;
-
-	req->memberships = grow(req->memberships, req->membership_count, sizeof(*m));
-	m = &req->memberships[req->membership_count++];
-	memset(m, 0, sizeof(*m));
-	return m;
+	req->memberships = grow(req->memberships, req->membership_count, sizeof(*req->memberships));
+	return &req->memberships[req->membership_count++];
 }
 
 void
@@ -170,12 +151,8 @@ store_req_add_state(struct store_req *req, struct message_state *s)
 struct member *
 store_req_add_member(struct store_req *req)
 {
-	struct member *m;
-
-	req->members = grow(req->members, req->member_count, sizeof(*m));
-	m = &req->members[req->member_count++];
-	memset(m, 0, sizeof(*m));
-	return m;
+	req->members = grow(req->members, req->member_count, sizeof(*req->members));
+	return &req->members[req->member_count++];
 }
 
 static void *
