@@ -16,8 +16,10 @@ const byClients = (type) => type === "message.created" || CHANGES.includes(type)
  * streams: [{name, conversation, events: [event]}]
  * state: what the store's file says of changed messages (readState()); undefined: not looked at
  * seen: [[id, conversation, seq]] every observation of every client
+ * holes: [{name, conversation, last, seq}] events that came to a client that was connected and had
+ *   synced, and had not been shown what is between: its worker did not notice that it missed some
  */
-export function check({ ledger, history, archive, streams, seen, state }) {
+export function check({ ledger, history, archive, streams, seen, holes = [], state }) {
   const faults = [];
   const fault = (kind, text) => faults.push({ kind, text });
   const sends = new Map(ledger.map((e) => [`${e.conversation} ${e.user} ${e.client_msg_id}`, e]));
@@ -36,6 +38,7 @@ export function check({ ledger, history, archive, streams, seen, state }) {
   for (const e of ledger) oneAnswer(e);
   oneNumberEach();
   allSeenStays();
+  for (const h of holes) fault("hole", `${h.name} was connected, had ${h.last} of ${h.conversation} and was shown ${h.seq}`);
   return faults;
 
   /** Every acknowledged send once, in its place; nothing that nobody sent; order strict. */

@@ -96,6 +96,7 @@ const faults = {
   "a number with two ids": ["reused", (w) => w.seen.push(["msg_9", C, 101])],
   "an id that was seen with another number than in history": ["renumbered", (w) => { w.seen = [["msg_1", C, 99]]; }],
   "an event that was seen and is gone": ["vanished", (w) => w.seen.push(["msg_9", C, 109])],
+  "a hole in what a connected client was shown": ["hole", (w) => { w.holes = [{ name: "one", conversation: C, last: 101, seq: 103 }]; }],
   "two answers to one send": ["moved", (w) => { w.ledger[0].acks = [w.ledger[0].ack, { id: "msg_9", seq: 109 }]; }],
 };
 

@@ -170,7 +170,6 @@ function summary(ledger, kills, outages, devices, load) {
     outage_ms: spread(outages),
     reconnects: devices.reduce((n, d) => n + d.connects - 1, 0) + (load?.summary.reopened ?? 0),
     syncs: devices.reduce((n, d) => n + d.syncs, 0),
-    holes_noticed: devices.reduce((n, d) => n + d.holes, 0),
   };
 }
 
@@ -208,6 +207,7 @@ export async function runLedger({ clients = 100, conversations = 20, rate = 200,
       state: readState(server.stateDir),
       streams: devices.flatMap((d) => [...d.streams].map(([conversation, events]) => ({ name: d.user.username, conversation, events }))),
       seen: [...devices.flatMap((d) => d.seen), ...(loaded?.seen ?? [])],
+      holes: devices.flatMap((d) => d.holes.map((h) => ({ name: d.user.username, ...h }))),
     });
     faults.push(...stale, ...(loaded?.faults ?? []));
     Object.assign(report, summary(ledger, kills, outages, devices, loaded), {

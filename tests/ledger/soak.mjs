@@ -64,7 +64,7 @@ function totals(reports) {
     sent: total("sent"), acknowledged: total("acknowledged"), unknown: total("unknown"), forgotten: total("forgotten"), refused: total("refused"),
     retried: total("retried"), answered_as_duplicate: total("answered_as_duplicate"), history: total("history"),
     kills_total: sum(Object.values(kills), (n) => n), kills, faults_total: sum(Object.values(faults), (n) => n), faults,
-    changes: sum(good, (r) => sum(Object.values(r.changes), (n) => n)), reconnects: total("reconnects"), syncs: total("syncs"), holes_noticed: total("holes_noticed"),
+    changes: sum(good, (r) => sum(Object.values(r.changes), (n) => n)), reconnects: total("reconnects"), syncs: total("syncs"),
     worst_recovery_ms: Math.max(0, ...good.flatMap((r) => Object.values(r.recovery_ms).map((s) => s.max))),
     worst_ack_ms: Math.max(0, ...good.map((r) => r.ack_ms.max)),
   };

@@ -70,7 +70,7 @@ export class Device {
     this.connects = 0;
     this.disconnects = [];
     this.syncs = 0;
-    this.holes = 0;
+    this.holes = []; // what it was not shown in time while it was connected and had everything
     this.synced = false;
     this.socket = io(base, { transports, auth: { token: user.token }, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 1000 });
     this.socket.on("connect", () => {
@@ -99,7 +99,7 @@ export class Device {
     const last = this.last.get(ev.conversation_id);
     if (this.synced && ev.seq === last + 1) this.take(ev);
     else if (ev.seq > last) {
-      if (this.synced) this.holes++;
+      if (this.synced && !this.syncing) this.holes.push({ conversation: ev.conversation_id, last, seq: ev.seq, at: Date.now() });
       this.sync();
     }
   }
