@@ -12,7 +12,8 @@
  *
  * No timer of libwebsockets is used for a connection (they are linear lists);
  * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
- * answer, or of idleness; only a request that is with the application has none.
+ * answer, or of idleness; only a request that is with the application, or whose body waits
+ * for its sink, has none.
  */
 #include <linux/sockios.h>
 #include <stdlib.h>
@@ -27,7 +28,6 @@
 
 #define GATHER_MAX  (128 * 1024)
 #define CONTROL_MAX 8192 /* bytes beside the session that may wait for a client */
-#define REPLY_CHUNK (64 * 1024)
 
 static uint8_t gather[GATHER_MAX];
 
@@ -65,9 +65,8 @@ conn_abort(struct conn *c)
 	conn_want_write(c);
 }
 
-/* Of what was sent; the socket is writable only long after its client took some. */
-static int
-unacknowledged(const struct conn *c)
+int
+conn_unacknowledged(const struct conn *c)
 {
 	int n = 0;
 
@@ -81,7 +80,7 @@ late(struct ev_loop *l, ev_timer *t, int revents)
 	int unsent;
 
 	(void)l, (void)revents;
-	if (c->state == CONN_ANSWER && (unsent = unacknowledged(c)) != c->unsent) {
+	if (c->state == CONN_ANSWER && (unsent = conn_unacknowledged(c)) != c->unsent) {
 		c->unsent = unsent; /* it takes a little */
 		conn_deadline(c, c->wire->opts.write_timeout);
 		return;
@@ -106,8 +105,8 @@ conn_want_write(struct conn *c)
 	lws_callback_on_writable(c->wsi);
 }
 
-static int
-write_bytes(struct conn *c, uint8_t *data, size_t len)
+int
+conn_write_bytes(struct conn *c, uint8_t *data, size_t len)
 {
 	c->wire->stats.writes++;
 	return lws_write(c->wsi, data, len, LWS_WRITE_RAW) < 0 ? -1 : 0;
@@ -120,7 +119,7 @@ conn_write_interim(struct conn *c, const char *text)
 	size_t len = strlen(text);
 
 	memcpy(bytes, text, len);
-	if (write_bytes(c, bytes, len) < 0)
+	if (conn_write_bytes(c, bytes, len) < 0)
 		conn_abort(c);
 }
 
@@ -145,7 +144,7 @@ conn_write_close(struct conn *c)
 		frame[3] = (uint8_t)c->close_code;
 		len = 4;
 	}
-	write_bytes(c, frame, len);
+	conn_write_bytes(c, frame, len);
 }
 
 /* Pongs and the packets of a WebSocket that is no transport yet go first. */
@@ -165,12 +164,9 @@ gather_some(struct conn *c, size_t *frames_r)
 	return n;
 }
 
-/*
- * While libwebsockets holds what the peer has not taken it reads nothing, and would be woken
- * for input that it leaves where it is, again and again.  Is it so?
- */
-static bool
-hold_reading(struct conn *c)
+/* It would also be woken for input that it leaves where it is, again and again. */
+bool
+conn_hold_reading(struct conn *c)
 {
 	bool held = lws_partial_buffered(c->wsi);
 
@@ -196,13 +192,13 @@ ws_write(struct conn *c, bool in_callback)
 		return -1;
 	while (!lws_partial_buffered(c->wsi) && (n = gather_some(c, &frames)) > 0) {
 		c->wire->stats.frames_out += frames;
-		if (write_bytes(c, gather, n) < 0) {
+		if (conn_write_bytes(c, gather, n) < 0) {
 			c->abort = true;
 			conn_want_write(c);
 			return in_callback ? -1 : 0;
 		}
 	}
-	if (hold_reading(c)) {
+	if (conn_hold_reading(c)) {
 		conn_want_write(c);
 		return 0;
 	}
@@ -268,144 +264,6 @@ conn_send_text(struct conn *c, const char *packet)
 	loop_defer(&c->flush);
 }
 
-/* ---- HTTP ---- */
-
-static void read_input(struct conn *c);
-
-/* The answer is out: the next request. */
-static int
-http_next(struct conn *c)
-{
-	buf_fini(&c->reply);
-	c->reply_sent = 0;
-	if (c->reply_ends || c->wire->draining)
-		return -1;
-	c->state = CONN_HEAD;
-	conn_deadline(c, c->in.len ? c->wire->opts.head_timeout : c->wire->opts.idle_timeout);
-	read_input(c);
-	return 0;
-}
-
-static int
-http_write(struct conn *c)
-{
-	if (c->abort)
-		return -1;
-	if (!c->reply.len)
-		return 0;
-	while (c->reply_sent < c->reply.len && !lws_partial_buffered(c->wsi)) {
-		size_t n = c->reply.len - c->reply_sent;
-
-		if (n > REPLY_CHUNK)
-			n = REPLY_CHUNK;
-		if (write_bytes(c, c->reply.data + c->reply_sent, n) < 0)
-			return -1;
-		c->reply_sent += n;
-	}
-	if (!hold_reading(c))
-		return http_next(c);
-	c->unsent = unacknowledged(c);
-	conn_deadline(c, c->wire->opts.write_timeout);
-	conn_want_write(c);
-	return 0;
-}
-
-void
-conn_answered(struct conn *c)
-{
-	if (c->state == CONN_BODY)
-		c->reply_ends = true; /* the rest of the body is not wanted */
-	c->state = CONN_ANSWER;
-	conn_deadline(c, c->wire->opts.write_timeout);
-	loop_defer(&c->flush);
-}
-
-static void
-http_flush_task(struct conn *c)
-{
-	if (c->reply_ends || c->wire->draining || c->abort) /* it may have to be closed */
-		conn_want_write(c);
-	else if (http_write(c) < 0)
-		conn_abort(c);
-}
-
-/* A head, or a part of it, is in c->in. */
-static void
-read_head(struct conn *c)
-{
-	const struct wire_opts *o = &c->wire->opts;
-	const struct head_limits limits = {o->max_url, o->max_head, o->max_fields};
-	struct head_fault fault;
-	struct http_head h;
-	long n = http_head_parse((char *)c->in.data, c->in.len, &limits, &h, &fault);
-
-	if (n < 0) {
-		c->in.len = 0;
-		http_refuse(c, fault.status, fault.code);
-		return;
-	}
-	if (n == 0)
-		return;
-	c->reply_ends = !h.keep_alive;
-	c->req = http_req_new(c, &h, (char *)c->in.data, (size_t)n);
-	buf_drop(&c->in, (size_t)n);
-	c->state = CONN_BODY;
-	if (http_req_begin(c->req))
-		conn_deadline(c, o->body_timeout);
-}
-
-static void
-read_body(struct conn *c)
-{
-	size_t n;
-
-	if (!http_req_take(c->req, c->in.data, c->in.len, &n)) {
-		c->in.len = 0;
-		return;
-	}
-	buf_drop(&c->in, n);
-	if (!http_req_whole(c->req))
-		return;
-	c->state = CONN_ANSWER;
-	conn_deadline(c, -1);
-	http_req_complete(c->req);
-}
-
-/* Uses what is in c->in, as far as it goes. */
-static void
-read_input(struct conn *c)
-{
-	size_t before;
-
-	do {
-		before = c->in.len;
-		if (c->state == CONN_HEAD && before)
-			read_head(c);
-		if (c->state == CONN_BODY && c->req)
-			read_body(c);
-	} while (c->state == CONN_HEAD && c->in.len && c->in.len < before);
-	if (!c->in.len)
-		buf_fini(&c->in);
-	if (c->state == CONN_WS && c->in.len && !c->stopped)
-		conn_resume_reading(c);
-}
-
-static int
-http_received(struct conn *c, const uint8_t *data, size_t len)
-{
-	size_t room = c->wire->opts.max_head + (c->state == CONN_BODY ? len : 0);
-
-	if (c->reply_ends && c->state == CONN_ANSWER)
-		return 0; /* not wanted any more */
-	if (c->state == CONN_HEAD && !c->in.len)
-		conn_deadline(c, c->wire->opts.head_timeout);
-	if (c->state != CONN_BODY && c->state != CONN_HEAD && c->in.len + len > room)
-		return -1; /* far ahead of its answers */
-	buf_append(&c->in, data, len);
-	read_input(c);
-	return 0;
-}
-
 /* ---- the end of a connection ---- */
 
 static void
@@ -417,6 +275,7 @@ conn_gone(struct conn *c)
 	c->req = NULL;
 	if (r)
 		http_req_gone(r);
+	http_stream_end(c);
 	if (c->session)
 		eio_transport_gone(c->session, "transport close");
 	upgrade_gone(c);
@@ -441,7 +300,7 @@ task(void *arg)
 	struct conn *c = arg;
 
 	if (c->state != CONN_WS) {
-		http_flush_task(c);
+		conn_http_flush(c);
 		return;
 	}
 	if (c->resuming)
@@ -465,11 +324,11 @@ received(struct conn *c, uint8_t *data, size_t len)
 		c->secured = true;
 		lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
 	}
-	err = c->state == CONN_WS ? conn_read_ws(c, data, len) : http_received(c, data, len);
+	err = c->state == CONN_WS ? conn_read_ws(c, data, len) : conn_http_received(c, data, len);
 	if (err || !c->flush.queued || c->resuming)
 		return err;
 	loop_cancel(&c->flush);
-	return c->state == CONN_WS ? ws_write(c, true) : http_write(c);
+	return c->state == CONN_WS ? ws_write(c, true) : conn_http_write(c);
 }
 
 static int
@@ -485,7 +344,7 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 	case LWS_CALLBACK_RAW_RX:
 		return received(c, in, len);
 	case LWS_CALLBACK_RAW_WRITEABLE:
-		return c->state == CONN_WS ? ws_write(c, true) : http_write(c);
+		return c->state == CONN_WS ? ws_write(c, true) : conn_http_write(c);
 	case LWS_CALLBACK_WSI_DESTROY:
 		lws_set_opaque_user_data(wsi, NULL);
 		conn_gone(c);

@@ -14,38 +14,7 @@
 
 #include "lib/id.h"
 #include "lib/log.h"
-#include "wire/chunk.h"
-#include "wire/wire_int.h"
-
-struct query_value {
-	struct query_value *next;
-	const char *name;
-	char value[];
-};
-
-struct http_req {
-	struct conn *conn;
-	enum http_method method;
-	bool websocket, expect_continue;
-	char request_id[20];
-	char *path; /* decoded */
-	char *text; /* the head */
-	const char *query, *raw_path;
-	size_t raw_path_len;
-	size_t query_len;
-	struct head_field *fields;
-	size_t field_count;
-	struct query_value *values; /* that were asked for */
-	struct buf body;
-	size_t length; /* that was announced */
-	bool chunked, whole;
-	struct chunk_reader chunks;
-	struct endpoint *endpoint; /* NULL: not Engine.IO */
-	void *user;
-	void (*abort)(void *arg);
-	void *abort_arg;
-	void (*cancel)(void *arg); /* with abort_arg */
-};
+#include "wire/http_int.h"
 
 /* ---- life ---- */
 
@@ -117,95 +86,27 @@ http_req_gone(struct http_req *r)
 	http_req_free(r);
 }
 
-/* ---- reading ---- */
-
-static size_t
-body_limit(const struct http_req *r)
-{
-	const struct wire_opts *o = &r->conn->wire->opts;
-
-	return r->endpoint ? o->max_payload : o->max_body;
-}
-
-/* It was announced to a session, which is not to get it after all. */
-static void
-take_back(struct http_req *r)
-{
-	if (r->cancel)
-		r->cancel(r->abort_arg);
-	r->cancel = r->abort = NULL;
-	r->user = NULL;
-}
-
-static void
-refuse_too_large(struct http_req *r)
-{
-	if (!r->endpoint) {
-		http_refuse(r->conn, 413, "too_large");
-		return;
-	}
-	take_back(r);
-	http_reply(r, 413, NULL, NULL, NULL, 0);
-}
+/* ---- whom it is for ---- */
 
 bool
-http_req_begin(struct http_req *r)
+http_is_rest(const struct http_req *r)
 {
-	struct conn *c = r->conn;
+	const char *prefix = r->conn->wire->app.rest_prefix;
 
-	if (!r->path) {
-		http_refuse(c, 400, "bad_target");
-		return false;
-	}
-	r->endpoint = endpoint_of(c->wire, r->raw_path, r->raw_path_len);
-	if (r->length > body_limit(r)) {
-		refuse_too_large(r);
-		return false;
-	}
-	if (r->endpoint && (r->chunked || r->length > c->in.len))
-		eio_http_body_begins(r->endpoint, r);
-	if (c->req != r)
-		return false;
-	if (r->expect_continue && !c->in.len && (r->chunked || r->length))
-		conn_write_interim(c, "HTTP/1.1 100 Continue\r\n\r\n");
-	return true;
-}
-
-bool
-http_req_take(struct http_req *r, const void *data, size_t len, size_t *used_r)
-{
-	size_t missing = r->length - r->body.len;
-	int got;
-
-	if (!r->chunked) {
-		*used_r = len < missing ? len : missing;
-		buf_append(&r->body, data, *used_r);
-		r->whole = r->body.len == r->length;
-		return true;
-	}
-	got = chunk_feed(&r->chunks, data, len, used_r, body_limit(r), &r->body);
-	r->whole = got == 1;
-	if (got == -413)
-		refuse_too_large(r);
-	else if (got < 0)
-		http_refuse(r->conn, 400, "bad_chunk");
-	return got >= 0;
-}
-
-bool
-http_req_whole(const struct http_req *r)
-{
-	return r->whole;
+	return prefix && strncmp(r->path, prefix, strlen(prefix)) == 0;
 }
 
 void
 http_req_complete(struct http_req *r)
 {
 	struct wire *w = r->conn->wire;
-	const char *prefix = w->app.rest_prefix;
 
+	if (r->sink) {
+		http_body_go_on(r);
+		return;
+	}
 	if (r->cancel && (w->draining || r->websocket))
-		take_back(r);
+		http_req_take_back(r);
 	if (w->draining)
 		http_reply(r, 503, "text/plain", "Retry-After: 1\r\n", "shutting down\n", 14);
 	else if (origin_preflight(r, w))
@@ -214,7 +115,7 @@ http_req_complete(struct http_req *r)
 		eio_http_upgrade(r->endpoint, r);
 	else if (r->endpoint)
 		eio_http_request(r->endpoint, r);
-	else if (prefix && strncmp(r->path, prefix, strlen(prefix)) == 0)
+	else if (http_is_rest(r))
 		w->app.request(w->app.arg, r);
 	else
 		static_serve(r, w->web_root, http_header(r, "if-none-match"));
@@ -228,15 +129,16 @@ reason_phrase(int status)
 	static const struct {
 		int status;
 		const char *text;
-	} phrases[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {304, "Not Modified"},
-	    {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-	    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
-	    {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"},
-	    {414, "URI Too Long"}, {417, "Expectation Failed"}, {422, "Unprocessable Content"},
-	    {426, "Upgrade Required"}, {429, "Too Many Requests"},
+	} phrases[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {206, "Partial Content"},
+	    {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+	    {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"},
+	    {409, "Conflict"}, {410, "Gone"}, {411, "Length Required"},
+	    {412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"},
+	    {416, "Range Not Satisfiable"}, {417, "Expectation Failed"},
+	    {422, "Unprocessable Content"}, {426, "Upgrade Required"}, {429, "Too Many Requests"},
 	    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
 	    {501, "Not Implemented"}, {503, "Service Unavailable"},
-	    {505, "HTTP Version Not Supported"}};
+	    {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"}};
 
 	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
 		if (phrases[i].status == status)
@@ -271,24 +173,43 @@ http_put_reply(struct conn *c, const struct http_req *r, int status, const char 
 	if (headers)
 		buf_puts(b, headers);
 	buf_puts(b, "\r\n");
-	if (!r || r->method != HTTP_HEAD)
+	if (body && (!r || r->method != HTTP_HEAD))
 		buf_append(b, body, len);
+}
+
+/* The head is in the connection's reply, and what is small with it; r is gone. */
+static void
+answered(struct http_req *r, int status)
+{
+	struct conn *c = r->conn;
+
+	log_debug("http.request", "method=%s path=%s status=%d request_id=%s",
+	    http_method_name(r->method), log_quote(r->path), status, r->request_id);
+	c->req = NULL;
+	http_req_free(r);
+	conn_answered(c);
 }
 
 void
 http_reply(struct http_req *r, int status, const char *type, const char *headers, const void *body,
     size_t len)
 {
+	if (!r->whole) /* the rest of the body is not wanted */
+		r->conn->reply_ends = true;
+	http_put_reply(r->conn, r, status, type, headers, body, len);
+	answered(r, status);
+}
+
+struct http_stream *
+http_reply_stream(struct http_req *r, int status, const char *type, const char *headers, size_t len,
+    const struct http_source *source, void *arg)
+{
 	struct conn *c = r->conn;
 
-	if (!r->whole) /* the rest of the body is not wanted */
-		c->reply_ends = true;
-	http_put_reply(c, r, status, type, headers, body, len);
-	log_debug("http.request", "method=%s path=%s status=%d request_id=%s",
-	    http_method_name(r->method), log_quote(r->path), status, r->request_id);
-	c->req = NULL;
-	http_req_free(r);
-	conn_answered(c);
+	http_put_reply(c, r, status, type, headers, NULL, len);
+	c->stream = http_stream_new(c, len, source, arg);
+	answered(r, status);
+	return c->stream;
 }
 
 void
@@ -404,11 +325,15 @@ http_address_known(const struct http_req *r)
 	return !r->conn->proxy || http_header(r, "x-forwarded-for");
 }
 
+/* A proxy may add a field of its own to one that the client has sent: the last counts. */
 const char *
 http_proxy_says(const struct http_req *r, const char *name)
 {
-	const char *list = r->conn->proxy ? http_header(r, name) : NULL, *last;
+	const char *list = NULL, *last;
 
+	for (size_t i = 0; r->conn->proxy && i < r->field_count; i++)
+		if (strcasecmp(r->text + r->fields[i].name.at, name) == 0)
+			list = r->text + r->fields[i].value.at;
 	if (!list)
 		return NULL;
 	last = strrchr(list, ',');

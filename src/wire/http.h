@@ -61,6 +61,42 @@ const char *http_request_id(const struct http_req *r); /* for logs and problem+j
 void http_reply(struct http_req *r, int status, const char *type, const char *headers,
     const void *body, size_t len);
 
+/* ---- bodies and answers that are not kept whole ---- */
+
+/*
+ * Where a body goes piece by piece.  Both run with the arg of http_on_abort(), and may answer
+ * the request; after that none of them runs.
+ */
+struct http_sink {
+	/* Takes what is in b: b is empty then.  The next one comes after http_body_next(). */
+	void (*data)(void *arg, struct buf *b);
+	void (*end)(void *arg); /* that was all of it, and the last piece was taken */
+};
+/* In wire_app.begin alone.  A body of more than max bytes is answered 413. */
+void http_body_to(struct http_req *r, size_t max, const struct http_sink *sink);
+/* What was announced; false: nothing was, it comes in chunks. */
+bool http_body_length(const struct http_req *r, size_t *len_r);
+/* The sink has done with the last piece.  May call it at once. */
+void http_body_next(struct http_req *r);
+
+/*
+ * Where an answer comes from piece by piece.  pull: http_stream_put() with 1 to max bytes is
+ * wanted, once, now or later, or http_stream_fail().  closed: it was all sent, or the client is
+ * gone; the stream is gone.
+ */
+#define HTTP_PIECE (128 * 1024)
+struct http_source {
+	void (*pull)(void *arg, size_t max);
+	void (*closed)(void *arg);
+};
+struct http_stream;
+/* As http_reply(), with len bytes of source. */
+struct http_stream *http_reply_stream(struct http_req *r, int status, const char *type,
+    const char *headers, size_t len, const struct http_source *source, void *arg);
+void http_stream_put(struct http_stream *st, const void *data, size_t len);
+/* Cuts the connection: the client sees that it has not all. */
+void http_stream_fail(struct http_stream *st);
+
 /*
  * A handler that answers later sets this; abort(arg) runs if the client goes away
  * before the answer: r is gone then and must not be answered.

@@ -70,6 +70,11 @@ struct wire_app {
 	/* Requests whose path begins with rest_prefix ("/v1/"), body complete. */
 	const char *rest_prefix;
 	void (*request)(void *arg, struct http_req *r);
+	/*
+	 * The same before their body is read: it may answer, or want the body piece by piece
+	 * (http_body_to); then request() does not run.  NULL: no.
+	 */
+	void (*begin)(void *arg, struct http_req *r);
 	/* May this handshake become a session?  NULL: yes, else the text of the refusal. */
 	const char *(*admit)(void *arg, const struct http_req *r); /* may be NULL */
 	struct wire_peers peers; /* tell NULL: there is one worker */

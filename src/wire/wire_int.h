@@ -84,6 +84,7 @@ enum conn_state {
 	CONN_HEAD,    /* waits for a request's head, or is in it */
 	CONN_BODY,    /* is in its body */
 	CONN_ANSWER,  /* the request is with the application, or its answer is going out */
+	CONN_LINGER,  /* all is said; what the client still sends is dropped */
 	CONN_SHAKING, /* a WebSocket handshake that another worker decides */
 	CONN_WS
 };
@@ -99,6 +100,7 @@ struct conn {
 	struct lws *wsi;
 	enum conn_state state;
 	bool reply_ends;   /* close after the answer */
+	bool unread;       /* answered before its body was read */
 	bool closing;      /* send what waits, then close_code, then go */
 	bool abort;        /* go now */
 	bool tls, secured; /* the handshake of TLS is done */
@@ -111,7 +113,9 @@ struct conn {
 	struct buf reply; /* answer; reply_sent bytes of it are out */
 	size_t reply_sent;
 	int unsent;           /* bytes, when the answer last made progress */
+	size_t body_read;     /* of a body for a sink, since its deadline was set */
 	struct http_req *req; /* under way */
+	struct http_stream *stream; /* the answer's rest; NULL: reply has all of it */
 	ev_timer deadline;    /* of the head, the body, the answer or idleness */
 	/* WebSocket */
 	struct ws_reader reader;
@@ -132,21 +136,34 @@ void conn_left(struct wire *w); /* one connection less */
 /* conn.c */
 /* Over a limit of its address, or libwebsockets does not want it: NULL, fd is closed. */
 struct conn *conn_new(struct wire *w, int fd, const struct sockaddr_storage *sa, int tls);
-/* The client's address, which a trusted proxy may name. */
 /*
  * The last element of a list header that a trusted proxy has set, without blanks before it;
  * NULL: there is no such proxy, or it does not say.
  */
 const char *http_proxy_says(const struct http_req *r, const char *name);
+/* The client's address, which a trusted proxy may name. */
 void http_client_address(const struct http_req *r, struct in6_addr *a);
 void conn_trim_init(struct wire *w);
 void conn_deadline(struct conn *c, int64_t ms); /* from now; < 0: none */
 void conn_abort(struct conn *c);                /* what is unsent is lost */
 void conn_write_close(struct conn *c);          /* the Close frame */
 void conn_want_write(struct conn *c);
+int conn_write_bytes(struct conn *c, uint8_t *data, size_t len); /* -1: it is broken */
+/*
+ * While libwebsockets holds what the peer has not taken it reads nothing.  Is it so?  Call it
+ * after writing.
+ */
+bool conn_hold_reading(struct conn *c);
+/* Of what was sent; the socket is writable only long after its client took some. */
+int conn_unacknowledged(const struct conn *c);
+/* conn_http.c; -1: close. */
+int conn_http_received(struct conn *c, const uint8_t *data, size_t len);
+int conn_http_write(struct conn *c);
+void conn_http_flush(struct conn *c); /* outside of a callback of libwebsockets */
 /* conn_ws.c; -1: close. */
 int conn_read_ws(struct conn *c, uint8_t *data, size_t len);
 void conn_resume_reading(struct conn *c);
+void conn_resume_body(struct conn *c); /* the sink wants more */
 void conn_write_interim(struct conn *c, const char *text); /* before the answer */
 void address_text(const struct in6_addr *a, char dst[ADDRESS_TEXT]);
 /* A WebSocket handshake that another worker decides. */
@@ -177,6 +194,8 @@ bool http_req_begin(struct http_req *r);
 bool http_req_take(struct http_req *r, const void *data, size_t len, size_t *used_r);
 bool http_req_whole(const struct http_req *r); /* the body is complete */
 void http_req_complete(struct http_req *r);    /* hands it to whom it is for */
+bool http_req_has_sink(const struct http_req *r);
+bool http_req_is_ahead(const struct http_req *r); /* of its sink: read no more */
 void http_req_gone(struct http_req *r);        /* the connection is gone */
 /* Refuses what is not a request, or not one that we take; the connection ends after it. */
 void http_refuse(struct conn *c, int status, const char *code);
@@ -193,6 +212,12 @@ void http_on_cancel(struct http_req *r, void (*cancel)(void *arg));
 /* A pointer of whoever answers it. */
 void http_set_user(struct http_req *r, void *user);
 void *http_user(const struct http_req *r);
+
+/* ---- http_stream.c ---- */
+
+/* The reply is out: asks for more.  false: there is none, and the stream is gone. */
+bool http_stream_more(struct conn *c);
+void http_stream_end(struct conn *c); /* if there is one */
 
 /* ---- origin.c ---- */
 

@@ -93,6 +93,9 @@ on_disconnect(void *arg, struct sio_socket *s, const char *reason)
 }
 
 static int aborted; /* in the server: requests whose client went away */
+/* What a test of its own has beside this, set before the start; NULL: nothing. */
+static void (*begin_hook)(void *arg, struct http_req *r);
+static bool (*request_hook)(struct http_req *r); /* true: it is, or will be, answered */
 
 static void
 on_abort(void *arg)
@@ -107,6 +110,8 @@ on_request(void *arg, struct http_req *r)
 	const char *body = http_body(r, &len);
 	char count[16];
 
+	if (request_hook && request_hook(r))
+		return;
 	if (strcmp(http_path(r), "/v1/never") == 0) {
 		http_on_abort(r, on_abort, NULL);
 		return;
@@ -171,6 +176,7 @@ run_server(int listener)
 				   .disconnect = on_disconnect,
 				   .answer = on_answer},
 	    .rest_prefix = "/v1/",
+	    .begin = begin_hook,
 	    .request = on_request};
 	struct wire *w;
 	ev_signal term;

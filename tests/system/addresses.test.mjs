@@ -110,6 +110,9 @@ test("http.sessions_per_address: both transports, by address or by what a truste
   for (let i = 0; i < 24; i++) forwarded.push(await by("192.0.2.1"));
   assert.equal(forwarded.at(-1), 429);
   assert.equal(await by("192.0.2.2"), 200, "another client of the proxy");
+  const added = () => polling("127.0.0.9", { "X-Forwarded-For": `10.9.9.${forwarded.length}\r\nX-Forwarded-For: 192.0.2.3` });
+  for (let i = 0; i < 24; i++) forwarded.push(await added());
+  assert.equal(forwarded.at(-1), 429, "a proxy may add a field of its own: the client's comes before it");
   assert.equal(await polling("127.0.0.14", { "X-Forwarded-For": "192.0.2.1" }), 200, "who is no proxy is not believed");
   await until("two more after a second", async () => (await polling("127.0.0.12")) === 200);
 });
