@@ -212,6 +212,24 @@ aborted(void *arg)
 }
 
 bool
+api_read_fields(
+    struct json_object *body, const struct field *fields, size_t count, chat_done done, void *arg)
+{
+	const char *pointer, *reason;
+
+	if (!fields_read(body, fields, count, &pointer, &reason))
+		return true;
+	chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
+	return false;
+}
+
+bool
+api_fields(struct api_call *call, const struct field *fields, size_t count)
+{
+	return api_read_fields(call->body, fields, count, api_done, call);
+}
+
+bool
 api_limit(struct api_call *call, size_t fallback, size_t max, size_t *limit_r)
 {
 	const char *text = http_query(call->req, "limit");

@@ -36,6 +36,11 @@ struct api_call {
 void api_done(void *call, const struct chat_result *res);
 void api_fail(struct api_call *call, int err, const char *pointer, const char *reason);
 
+/* false: a field is at fault, and done was called with that. */
+bool api_read_fields(struct json_object *body, const struct field *fields, size_t count,
+    chat_done done, void *arg);
+bool api_fields(struct api_call *call, const struct field *fields, size_t count);
+
 /*
  * ?limit= within 1..max.  false: the call was answered with an error (an oversized
  * limit is never cut silently).
@@ -74,9 +79,15 @@ bool api_refresh_cookie(const struct api_call *call, char *dst, size_t size);
 void api_put_cookies(struct buf *headers, const struct http_req *r, const struct chat_result *res);
 void api_clear_cookies(struct buf *headers, const struct http_req *r); /* if there may be any */
 
-/* Shared by REST and sockets: the body of sync to entries.  0 or ERR_INVALID_FIELD. */
-int api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,
-    size_t *limit_r, const char **pointer_r, const char **reason_r);
+/* ---- messages.c: shared by REST and sockets ---- */
+
+/* conversation, message: of the path; NULL: the body names it. */
+void api_send_message(struct chat *c, const char *user, const char *conversation,
+    struct json_object *body, chat_done done, void *arg);
+void api_edit_message(struct chat *c, const char *user, const char *message,
+    struct json_object *body, chat_done done, void *arg);
+void api_sync(
+    struct chat *c, const char *user, struct json_object *body, chat_done done, void *arg);
 
 typedef void (*api_handler)(struct api_call *call);
 /* auth.c */

@@ -47,14 +47,12 @@ login_done(void *arg, const struct chat_result *res)
 static bool
 given_token(struct api_call *call, char token[TOKEN_MAX])
 {
-	const char *pointer, *reason, *text = NULL;
+	const char *text = NULL;
 	const struct field fields[] = {{"refresh_token", FIELD_STR, false, &text}};
 	int err = ERR_UNAUTHORIZED;
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_fields(call, fields, 1))
 		return false;
-	}
 	if (text) {
 		err = str_copy(token, TOKEN_MAX, text) ? 0 : ERR_UNAUTHORIZED;
 	} else if (api_refresh_cookie(call, token, TOKEN_MAX)) {
@@ -83,7 +81,6 @@ may_have_cookies(struct api_call *call)
 void
 api_post_signup(struct api_call *call)
 {
-	const char *pointer, *reason;
 	char address[HTTP_ADDRESS_MAX];
 	struct chat_origin from;
 	struct chat_signup in = {.from = &from};
@@ -96,16 +93,14 @@ api_post_signup(struct api_call *call)
 	};
 
 	read_origin(call, &from, address);
-	if (fields_read(call->body, fields, 5, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else if (may_have_cookies(call))
+	if (api_fields(call, fields, 5) && may_have_cookies(call))
 		chat_signup(call->api->chat, &in, login_done, call);
 }
 
 void
 api_post_login(struct api_call *call)
 {
-	const char *pointer, *reason, *username, *password;
+	const char *username, *password;
 	char address[HTTP_ADDRESS_MAX];
 	struct chat_origin from;
 	const struct field fields[] = {
@@ -115,9 +110,7 @@ api_post_login(struct api_call *call)
 	};
 
 	read_origin(call, &from, address);
-	if (fields_read(call->body, fields, 3, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else if (may_have_cookies(call))
+	if (api_fields(call, fields, 3) && may_have_cookies(call))
 		chat_login(call->api->chat, username, password, &from, login_done, call);
 }
 

@@ -32,7 +32,7 @@ api_get_conversations(struct api_call *call)
 void
 api_post_conversations(struct api_call *call)
 {
-	const char *pointer, *reason, **members;
+	const char **members;
 	struct chat_create in = {0};
 	struct json_object *list = NULL;
 	const struct field fields[] = {
@@ -44,10 +44,8 @@ api_post_conversations(struct api_call *call)
 	    {"members", FIELD_STRS, true, &list},
 	};
 
-	if (fields_read(call->body, fields, 6, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_fields(call, fields, 6))
 		return;
-	}
 	members = fields_strings(list, &in.member_count);
 	in.members = members;
 	chat_conversation_create(call->api->chat, call->who.user, &in, api_done, call);
@@ -60,7 +58,7 @@ api_get_conversation(struct api_call *call)
 	chat_conversation_get(call->api->chat, call->who.user, call->params[0], api_done, call);
 }
 
-/* Was the member given?  Then its value, which fields_read() has read. */
+/* Was the member given?  Then its value, which api_fields() has read. */
 static const bool *
 given(const struct api_call *call, const char *name, const bool *value)
 {
@@ -73,7 +71,6 @@ given(const struct api_call *call, const char *name, const bool *value)
 void
 api_patch_conversation(struct api_call *call)
 {
-	const char *pointer, *reason;
 	bool archived = false, is_public = false;
 	struct chat_settings in = {0};
 	const struct field fields[] = {
@@ -87,10 +84,8 @@ api_patch_conversation(struct api_call *call)
 
 	if (!api_if_match(call, &version))
 		return;
-	if (fields_read(call->body, fields, 5, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_fields(call, fields, 5))
 		return;
-	}
 	in.archived = given(call, "archived", &archived);
 	in.is_public = given(call, "public", &is_public);
 	chat_conversation_change(

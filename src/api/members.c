@@ -20,7 +20,7 @@ api_get_members(struct api_call *call)
 void
 api_post_members(struct api_call *call)
 {
-	const char *pointer, *reason, *role = NULL, **users;
+	const char *role = NULL, **users;
 	struct json_object *list = NULL;
 	const struct field fields[] = {
 	    {"user_ids", FIELD_STRS, true, &list},
@@ -28,10 +28,8 @@ api_post_members(struct api_call *call)
 	};
 	size_t count;
 
-	if (fields_read(call->body, fields, 2, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_fields(call, fields, 2))
 		return;
-	}
 	users = fields_strings(list, &count);
 	chat_members_add(
 	    call->api->chat, call->who.user, call->params[0], users, count, role, api_done, call);
@@ -49,16 +47,16 @@ target(const struct api_call *call)
 static void
 mute(struct api_call *call)
 {
-	const char *pointer, *reason, *role = NULL;
+	const char *role = NULL;
 	bool muted = false;
 	const struct field fields[] = {
 	    {"muted", FIELD_BOOL, true, &muted},
 	    {"role", FIELD_STR, false, &role},
 	};
 
-	if (fields_read(call->body, fields, 2, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else if (role)
+	if (!api_fields(call, fields, 2))
+		return;
+	if (role)
 		api_fail(call, ERR_INVALID_FIELD, "/role", "exclusive");
 	else if (strcmp(target(call), call->who.user) != 0)
 		api_fail(call, ERR_FORBIDDEN, NULL, NULL);
@@ -69,14 +67,12 @@ mute(struct api_call *call)
 void
 api_patch_member(struct api_call *call)
 {
-	const char *pointer, *reason, *role;
+	const char *role;
 	const struct field fields[] = {{"role", FIELD_STR, true, &role}};
 
 	if (json_object_object_get_ex(call->body, "muted", NULL))
 		mute(call);
-	else if (fields_read(call->body, fields, 1, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	else if (api_fields(call, fields, 1))
 		chat_member_set_role(call->api->chat, call->who.user, call->params[0], target(call),
 		    role, api_done, call);
 }

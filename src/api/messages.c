@@ -41,27 +41,35 @@ api_get_messages(struct api_call *call)
 }
 
 void
-api_post_messages(struct api_call *call)
+api_send_message(struct chat *c, const char *user, const char *conversation,
+    struct json_object *body, chat_done done, void *arg)
 {
-	const char *pointer, *reason, **list;
-	struct chat_message in = {.conversation = call->params[0]};
+	struct chat_message in = {.conversation = conversation};
 	struct json_object *mentions = NULL;
 	const struct field fields[] = {
+	    {"conversation_id", FIELD_STR, true, &in.conversation},
 	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
 	    {"text", FIELD_STR, true, &in.text},
 	    {"mentions", FIELD_STRS, false, &mentions},
 	    {"reply_to", FIELD_STR, false, &in.reply_to},
 	};
+	const size_t skip = conversation != NULL;
+	const char **list;
 
-	if (fields_read(call->body, fields, 4, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_read_fields(body, fields + skip, 5 - skip, done, arg))
 		return;
-	}
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_send(call->api->chat, call->who.user, &in, api_done, call);
+	chat_send(c, user, &in, done, arg);
 	free(list);
+}
+
+void
+api_post_messages(struct api_call *call)
+{
+	api_send_message(
+	    call->api->chat, call->who.user, call->params[0], call->body, api_done, call);
 }
 
 /* ---- one message ---- */
@@ -73,39 +81,44 @@ api_get_message(struct api_call *call)
 }
 
 void
-api_patch_message(struct api_call *call)
+api_edit_message(struct chat *c, const char *user, const char *message, struct json_object *body,
+    chat_done done, void *arg)
 {
-	const char *pointer, *reason, **list;
-	struct chat_change in = {.type = EVENT_MESSAGE_UPDATED, .message = call->params[0]};
+	struct chat_change in = {.type = EVENT_MESSAGE_UPDATED, .message = message};
 	struct json_object *mentions = NULL;
 	const struct field fields[] = {
+	    {"message_id", FIELD_STR, true, &in.message},
 	    {"text", FIELD_STR, true, &in.text},
 	    {"mentions", FIELD_STRS, false, &mentions},
 	    {"client_msg_id", FIELD_STR, false, &in.client_msg_id},
 	};
+	const size_t skip = message != NULL;
+	const char **list;
 
-	if (fields_read(call->body, fields, 3, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (!api_read_fields(body, fields + skip, 4 - skip, done, arg))
 		return;
-	}
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
 	in.mentions = list;
-	chat_message_change(call->api->chat, call->who.user, &in, api_done, call);
+	chat_message_change(c, user, &in, done, arg);
 	free(list);
+}
+
+void
+api_patch_message(struct api_call *call)
+{
+	api_edit_message(
+	    call->api->chat, call->who.user, call->params[0], call->body, api_done, call);
 }
 
 /* The body has nothing but a client_msg_id, and need not be there. */
 static void
 change(struct api_call *call, enum event_type type, const char *emoji)
 {
-	const char *pointer, *reason;
 	struct chat_change in = {.type = type, .message = call->params[0], .emoji = emoji};
 	const struct field fields[] = {{"client_msg_id", FIELD_STR, false, &in.client_msg_id}};
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	if (api_fields(call, fields, 1))
 		chat_message_change(call->api->chat, call->who.user, &in, api_done, call);
 }
 
@@ -130,13 +143,12 @@ api_delete_reaction(struct api_call *call)
 void
 api_put_read(struct api_call *call)
 {
-	const char *pointer, *reason;
 	int64_t seq;
 	const struct field fields[] = {{"seq", FIELD_INT, true, &seq}};
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else if (seq < 0)
+	if (!api_fields(call, fields, 1))
+		return;
+	if (seq < 0)
 		api_fail(call, ERR_INVALID_FIELD, "/seq", "not_a_seq");
 	else
 		chat_read_set(call->api->chat, call->who.user, call->params[0], (uint64_t)seq,
@@ -145,8 +157,9 @@ api_put_read(struct api_call *call)
 
 /* ---- sync ---- */
 
-int
-api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,
+/* The body to entries.  0 or ERR_INVALID_FIELD. */
+static int
+read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size_t *count_r,
     size_t *limit_r, const char **pointer_r, const char **reason_r)
 {
 	struct json_object *map = NULL;
@@ -190,16 +203,22 @@ api_read_sync(struct json_object *body, struct chat_sync_entry **entries_r, size
 }
 
 void
-api_post_sync(struct api_call *call)
+api_sync(struct chat *c, const char *user, struct json_object *body, chat_done done, void *arg)
 {
 	struct chat_sync_entry *entries;
 	const char *pointer, *reason;
 	size_t count, limit;
 
-	if (api_read_sync(call->body, &entries, &count, &limit, &pointer, &reason)) {
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
+	if (read_sync(body, &entries, &count, &limit, &pointer, &reason)) {
+		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
 		return;
 	}
-	chat_sync(call->api->chat, call->who.user, entries, count, limit, api_done, call);
+	chat_sync(c, user, entries, count, limit, done, arg);
 	free(entries);
+}
+
+void
+api_post_sync(struct api_call *call)
+{
+	api_sync(call->api->chat, call->who.user, call->body, api_done, call);
 }

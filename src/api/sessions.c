@@ -26,14 +26,12 @@ api_delete_session(struct api_call *call)
 void
 api_put_password(struct api_call *call)
 {
-	const char *pointer, *reason, *current, *fresh;
+	const char *current, *fresh;
 	const struct field fields[] = {
 	    {"current_password", FIELD_STR, true, &current},
 	    {"new_password", FIELD_STR, true, &fresh},
 	};
 
-	if (fields_read(call->body, fields, 2, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	if (api_fields(call, fields, 2))
 		chat_password_change(call->api->chat, &call->who, current, fresh, api_done, call);
 }

@@ -84,46 +84,30 @@ bool
 socket_fields(
     struct socket_call *call, struct json_object *body, const struct field *fields, size_t count)
 {
-	const char *pointer, *reason;
-
-	if (!fields_read(body, fields, count, &pointer, &reason))
-		return true;
-	chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
-	return false;
+	return api_read_fields(body, fields, count, socket_done, call);
 }
 
 static void
 sync_streams(struct socket_call *call, struct json_object *body)
 {
 	struct api_socket *as = call->socket;
-	struct chat_sync_entry *entries;
-	const char *pointer, *reason;
-	size_t count, limit;
 
-	if (api_read_sync(body, &entries, &count, &limit, &pointer, &reason)) {
-		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
-		return;
-	}
-	chat_sync(as->api->chat, client_user(as->client), entries, count, limit, socket_done, call);
-	free(entries);
+	api_sync(as->api->chat, client_user(as->client), body, socket_done, call);
 }
 
 static void
 typing_set(struct socket_call *call, struct json_object *body)
 {
 	struct api_socket *as = call->socket;
-	const char *pointer, *reason, *conversation;
+	const char *conversation;
 	bool typing;
 	const struct field fields[] = {
 	    {"conversation_id", FIELD_STR, true, &conversation},
 	    {"typing", FIELD_BOOL, true, &typing},
 	};
 
-	if (fields_read(body, fields, 2, &pointer, &reason)) {
-		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
-		return;
-	}
-	chat_typing(as->api->chat, as->client, conversation, typing, socket_done, call);
+	if (socket_fields(call, body, fields, 2))
+		chat_typing(as->api->chat, as->client, conversation, typing, socket_done, call);
 }
 
 static void
@@ -131,12 +115,12 @@ presence_set(struct socket_call *call, struct json_object *body)
 {
 	struct api_socket *as = call->socket;
 	struct chat_result ok = {.json = "{}", .json_len = 2};
-	const char *pointer, *reason, *status;
+	const char *status;
 	const struct field fields[] = {{"status", FIELD_STR, true, &status}};
 
-	if (fields_read(body, fields, 1, &pointer, &reason))
-		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
-	else if (chat_presence_set(as->api->chat, as->client, status))
+	if (!socket_fields(call, body, fields, 1))
+		return;
+	if (chat_presence_set(as->api->chat, as->client, status))
 		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, "/status", "invalid");
 	else
 		socket_done(call, &ok);
@@ -146,15 +130,13 @@ static void
 presence_get(struct socket_call *call, struct json_object *body)
 {
 	struct api_socket *as = call->socket;
-	const char *pointer, *reason, **users;
+	const char **users;
 	struct json_object *ids = NULL;
 	const struct field fields[] = {{"user_ids", FIELD_STRS, true, &ids}};
 	size_t count;
 
-	if (fields_read(body, fields, 1, &pointer, &reason)) {
-		chat_answer_error(socket_done, call, ERR_INVALID_FIELD, pointer, reason);
+	if (!socket_fields(call, body, fields, 1))
 		return;
-	}
 	users = fields_strings(ids, &count);
 	chat_presence_get(
 	    as->api->chat, client_user(as->client), users, count, "/user_ids", socket_done, call);
@@ -164,17 +146,18 @@ presence_get(struct socket_call *call, struct json_object *body)
 static const struct socket_event {
 	const char *name;
 	void (*handler)(struct socket_call *call, struct json_object *body);
+	bool reads; /* is not counted by chat_write_allowed(); what is unknown is */
 } events[] = {
-    {"message.send", socket_message_send},
-    {"message.edit", socket_message_edit},
-    {"message.delete", socket_message_delete},
-    {"reaction.add", socket_reaction_add},
-    {"reaction.remove", socket_reaction_remove},
-    {"read.set", socket_read_set},
-    {"sync", sync_streams},
-    {"typing.set", typing_set},
-    {"presence.set", presence_set},
-    {"presence.get", presence_get},
+    {"message.send", socket_message_send, false},
+    {"message.edit", socket_message_edit, false},
+    {"message.delete", socket_message_delete, false},
+    {"reaction.add", socket_reaction_add, false},
+    {"reaction.remove", socket_reaction_remove, false},
+    {"read.set", socket_read_set, false},
+    {"sync", sync_streams, true},
+    {"typing.set", typing_set, false},
+    {"presence.set", presence_set, false},
+    {"presence.get", presence_get, true},
 };
 #define EVENTS (sizeof(events) / sizeof(*events))
 
@@ -184,11 +167,13 @@ api_event(unsigned int i)
 	return i < EVENTS ? events[i].name : NULL;
 }
 
-/* These do not count against the user's rate; everything else does, what is unknown, too. */
-static bool
-reads(const char *name)
+static const struct socket_event *
+find_event(const char *name)
 {
-	return strcmp(name, "sync") == 0 || strcmp(name, "presence.get") == 0;
+	for (size_t i = 0; i < EVENTS; i++)
+		if (strcmp(events[i].name, name) == 0)
+			return &events[i];
+	return NULL;
 }
 
 static void
@@ -198,6 +183,7 @@ on_event(
 	struct api_socket *as = sio_user(s);
 	struct socket_call *call = xcalloc(1, sizeof(*call));
 	struct json_object *body = json_object_array_get_idx(sio_args_json(args), 0);
+	const struct socket_event *event = find_event(name);
 	struct chat_result limited = {.err = ERR_RATE_LIMITED};
 
 	(void)arg;
@@ -212,18 +198,15 @@ on_event(
 		chat_answer_error(socket_done, call, ERR_BAD_REQUEST, "", "not_an_object");
 		return;
 	}
-	if (!reads(name) &&
+	if (!(event && event->reads) &&
 	    !chat_write_allowed(as->api->chat, client_user(as->client), &limited.retry_after)) {
 		socket_done(call, &limited);
 		return;
 	}
-	for (size_t i = 0; i < EVENTS; i++) {
-		if (strcmp(events[i].name, name) == 0) {
-			events[i].handler(call, body);
-			return;
-		}
-	}
-	chat_answer_error(socket_done, call, ERR_UNKNOWN_EVENT, NULL, NULL);
+	if (event)
+		event->handler(call, body);
+	else
+		chat_answer_error(socket_done, call, ERR_UNKNOWN_EVENT, NULL, NULL);
 }
 
 /* ---- joining and leaving ---- */

@@ -3,9 +3,6 @@
  * socket_messages: the socket events about messages.  Worker, loop thread.  The same
  * rules as REST, because both call the same functions of chat/.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "api/socket_int.h"
 
 static struct chat *
@@ -23,46 +20,13 @@ user_of(const struct socket_call *call)
 void
 socket_message_send(struct socket_call *call, struct json_object *body)
 {
-	struct chat_message in = {0};
-	struct json_object *mentions = NULL;
-	const struct field fields[] = {
-	    {"conversation_id", FIELD_STR, true, &in.conversation},
-	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
-	    {"text", FIELD_STR, true, &in.text},
-	    {"mentions", FIELD_STRS, false, &mentions},
-	    {"reply_to", FIELD_STR, false, &in.reply_to},
-	};
-	const char **list;
-
-	if (!socket_fields(call, body, fields, 5))
-		return;
-	in.text_len = strlen(in.text);
-	list = fields_strings(mentions, &in.mention_count);
-	in.mentions = list;
-	chat_send(chat_of(call), user_of(call), &in, socket_done, call);
-	free(list);
+	api_send_message(chat_of(call), user_of(call), NULL, body, socket_done, call);
 }
 
 void
 socket_message_edit(struct socket_call *call, struct json_object *body)
 {
-	struct chat_change in = {.type = EVENT_MESSAGE_UPDATED};
-	struct json_object *mentions = NULL;
-	const struct field fields[] = {
-	    {"message_id", FIELD_STR, true, &in.message},
-	    {"text", FIELD_STR, true, &in.text},
-	    {"mentions", FIELD_STRS, false, &mentions},
-	    {"client_msg_id", FIELD_STR, false, &in.client_msg_id},
-	};
-	const char **list;
-
-	if (!socket_fields(call, body, fields, 4))
-		return;
-	in.text_len = strlen(in.text);
-	list = fields_strings(mentions, &in.mention_count);
-	in.mentions = list;
-	chat_message_change(chat_of(call), user_of(call), &in, socket_done, call);
-	free(list);
+	api_edit_message(chat_of(call), user_of(call), NULL, body, socket_done, call);
 }
 
 void

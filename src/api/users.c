@@ -29,7 +29,6 @@ api_get_users(struct api_call *call)
 void
 api_patch_me(struct api_call *call)
 {
-	const char *pointer, *reason;
 	struct chat_profile in = {0};
 	const struct field fields[] = {
 	    {"name", FIELD_STR, false, &in.name},
@@ -41,20 +40,16 @@ api_patch_me(struct api_call *call)
 
 	if (!api_if_match(call, &version))
 		return;
-	if (fields_read(call->body, fields, 4, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	if (api_fields(call, fields, 4))
 		chat_user_update(call->api->chat, call->who.user, &in, version, api_done, call);
 }
 
 void
 api_delete_me(struct api_call *call)
 {
-	const char *pointer, *reason, *password;
+	const char *password;
 	const struct field fields[] = {{"password", FIELD_STR, true, &password}};
 
-	if (fields_read(call->body, fields, 1, &pointer, &reason))
-		api_fail(call, ERR_INVALID_FIELD, pointer, reason);
-	else
+	if (api_fields(call, fields, 1))
 		chat_user_deactivate(call->api->chat, call->who.user, password, api_done, call);
 }
