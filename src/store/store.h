@@ -26,6 +26,7 @@
 
 #include "model/conversation.h"
 #include "model/event.h"
+#include "model/file.h"
 #include "model/message.h"
 #include "model/user.h"
 
@@ -162,6 +163,8 @@ enum store_op {
 	 * stored events, whichever of them is applied first; without flag also what a newer
 	 * edit replaced.  Digests stay as they were, so that a retry is still recognised.
 	 * What is applied, or was before, is taken out of the outbox.
+	 * A message that is applied attaches the files that were claimed for it; one that is
+	 * deleted loses its files, which are doomed, whichever of the two is applied first.
 	 */
 	STORE_APPLY,
 	/*
@@ -191,6 +194,35 @@ enum store_op {
 	STORE_READS_PUT,
 	/* in: id = conversation, user_id, flag = muted; ERR_NOT_FOUND: is no member */
 	STORE_MEMBER_MUTE,
+	/*
+	 * in: file (without state, conversation, message); limit = bytes that all files of the
+	 * owner may have together, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the owner is no user;
+	 * ERR_CONFLICT: the id is taken
+	 */
+	STORE_FILE_CREATE,
+	/* in: id; out: files[0]; ERR_NOT_FOUND, also when it is doomed */
+	STORE_FILE_GET,
+	/*
+	 * in: ids = files, user_id = sender, id = conversation, text = client_id, message, now_ms:
+	 * all of them become claimed for this send, or none does.  What was claimed or attached for
+	 * the same send (conversation, sender, client_id) before stays so.  out: files in the
+	 * order of ids; text_out = the message that the send made or is to make: where it was
+	 * claimed before, that one, else `message`.
+	 * ERR_NOT_FOUND: text_out is no file of the sender's; ERR_CONFLICT: text_out is another
+	 * message's
+	 */
+	STORE_FILES_CLAIM,
+	/* in: id, user_id = owner; a loose one becomes doomed.  ERR_NOT_FOUND; ERR_CONFLICT: a
+	   message has it */
+	STORE_FILE_DELETE,
+	/*
+	 * Dooms loose files of before `before_ms` and, with flag, those claimed before it, which
+	 * no archived message has (flag: everything acknowledged by then is archived).
+	 * in: before_ms, flag, limit; out: ids_out = doomed ones, also from before
+	 */
+	STORE_FILES_SWEEP,
+	/* in: ids; doomed ones are gone; others, and such as are not there, are left out */
+	STORE_FILES_FORGET,
 	STORE_OP_COUNT
 };
 
@@ -221,6 +253,9 @@ struct store_req {
 	} rotation;
 	struct invitation invitation;
 	struct conversation *conversation;
+	struct file file;
+	char message[ID_MAX];
+	int64_t before_ms;
 	char (*ids)[ID_MAX];
 	size_t id_count;
 	/* in for APPLY, CREATE and CHANGE, out for reads.  The pool thread owns them while it
@@ -251,6 +286,8 @@ struct store_req {
 	size_t state_count;
 	struct member *members;
 	size_t member_count;
+	struct file *files;
+	size_t file_count;
 	/* the caller's */
 	void (*done)(struct store_req *req); /* owns req then, frees it */
 	void *arg;
@@ -271,6 +308,7 @@ void store_req_add_id(struct store_req *req, const char *id);                   
 struct membership *store_req_add_membership(struct store_req *req);
 void store_req_add_state(struct store_req *req, struct message_state *s); /* takes; may be NULL */
 struct member *store_req_add_member(struct store_req *req);
+struct file *store_req_add_file(struct store_req *req);
 
 typedef void (*store_op_fn)(void *handle, struct store_req *req); /* sets req->err */
 
