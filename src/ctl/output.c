@@ -45,6 +45,14 @@ print_safe(const char *s)
 }
 
 static void
+print_row(int width, const char *name, const char *value)
+{
+	printf("%-*s  ", width, name);
+	print_safe(*value ? value : "-");
+	putchar('\n');
+}
+
+static void
 print_age(int64_t ms)
 {
 	int64_t s = ms / 1000;
@@ -145,13 +153,10 @@ output_user(struct json_object *data)
 	    "created_at", "last_seen_at", "deactivated_at"};
 	bool locked = false;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		printf("%-14s  ", rows[i]);
-		print_safe(*str(data, rows[i]) ? str(data, rows[i]) : "-");
-		putchar('\n');
-	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		print_row(14, rows[i], str(data, rows[i]));
 	json_get_bool(data, "locked", &locked);
-	printf("%-14s  %s\n", "locked", locked ? "yes" : "no");
+	print_row(14, "locked", locked ? "yes" : "no");
 }
 
 void
@@ -225,11 +230,8 @@ output_conversation(struct json_object *data)
 	struct json_object *l = list(data, "members");
 	size_t count = l ? json_object_array_length(l) : 0;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		printf("%-14s  ", rows[i]);
-		print_safe(*str(data, rows[i]) ? str(data, rows[i]) : "-");
-		putchar('\n');
-	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		print_row(14, rows[i], str(data, rows[i]));
 	printf("%-14s  ", "state");
 	print_marks(data);
 	printf("\n%-14s  %" PRId64 "\n%-14s  %zu\n", "version", num(data, "version"), "members",
@@ -242,14 +244,6 @@ output_conversation(struct json_object *data)
 		print_safe(str(m, "name"));
 		putchar('\n');
 	}
-}
-
-static void
-print_row(const char *name, const char *value)
-{
-	printf("%-18s  ", name);
-	print_safe(*value ? value : "-");
-	putchar('\n');
 }
 
 /* Each emoji and how many users gave it. */
@@ -282,14 +276,14 @@ output_message(struct json_object *data)
 	json_object_object_get_ex(event, "data", &message);
 	json_get_bool(data, "in_window", &in_window);
 	json_get_bool(data, "in_store", &in_store);
-	print_row("id", str(event, "id"));
-	print_row("conversation_id", str(event, "conversation_id"));
-	print_row("sender_id", str(data, "sender_id"));
+	print_row(18, "id", str(event, "id"));
+	print_row(18, "conversation_id", str(event, "conversation_id"));
+	print_row(18, "sender_id", str(data, "sender_id"));
 	printf("%-18s  %" PRId64 "\n", "seq", num(event, "seq"));
-	print_row("created_at", str(event, "created_at"));
+	print_row(18, "created_at", str(event, "created_at"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		print_row(rows[i], str(message, rows[i]));
-	print_row("deleted_by", str(data, "deleted_by"));
+		print_row(18, rows[i], str(message, rows[i]));
+	print_row(18, "deleted_by", str(data, "deleted_by"));
 	print_reactions(message);
 	printf("%-18s  %" PRId64 "\n", "edits", num(data, "edits"));
 	printf("%-18s  %s%s%s\n", "where", in_window ? "recent window" : "",

@@ -18,6 +18,9 @@ struct admin_call {
 	struct worker *worker;
 	uint32_t id;
 	struct json_object *body;
+	/* Fields that several commands have, borrowed from the body; NULL: not given */
+	const char *username, *password;
+	const char *q, *target; /* "" if not given; the target is the body's "id" */
 };
 
 static int
@@ -74,46 +77,44 @@ admin_done(void *arg, const struct chat_result *res)
 /* ---- commands ---- */
 
 static void
-user_add(struct admin_call *call, const char *username, const char *password)
+user_add(struct admin_call *call)
 {
-	struct chat_signup in = {.username = username, .password = password, .by_admin = true};
+	struct chat_signup in = {
+	    .username = call->username, .password = call->password, .by_admin = true};
 
 	json_get_str(call->body, "name", &in.name);
 	chat_signup(call->worker->chat, &in, admin_done, call);
 }
 
 static void
-user_list(struct admin_call *call, const char *username, const char *password)
+user_list(struct admin_call *call)
 {
-	const char *q = "", *cursor = "";
-
-	json_get_str(call->body, "q", &q);
-	json_get_str(call->body, "cursor", &cursor);
-	chat_user_list(call->worker->chat, q, cursor, STORE_PAGE_MAX, true, admin_done, call);
+	chat_user_list(call->worker->chat, call->q, "", STORE_PAGE_MAX, true, admin_done, call);
 }
 
 static void
-user_passwd(struct admin_call *call, const char *username, const char *password)
+user_passwd(struct admin_call *call)
 {
-	chat_user_set_password(call->worker->chat, username, password, admin_done, call);
+	chat_user_set_password(
+	    call->worker->chat, call->username, call->password, admin_done, call);
 }
 
 static void
-user_lock(struct admin_call *call, const char *username, const char *password)
+user_lock(struct admin_call *call)
 {
-	chat_user_set_locked(call->worker->chat, username, true, admin_done, call);
+	chat_user_set_locked(call->worker->chat, call->username, true, admin_done, call);
 }
 
 static void
-user_unlock(struct admin_call *call, const char *username, const char *password)
+user_unlock(struct admin_call *call)
 {
-	chat_user_set_locked(call->worker->chat, username, false, admin_done, call);
+	chat_user_set_locked(call->worker->chat, call->username, false, admin_done, call);
 }
 
 static void
-user_show(struct admin_call *call, const char *username, const char *password)
+user_show(struct admin_call *call)
 {
-	chat_user_show(call->worker->chat, username, admin_done, call);
+	chat_user_show(call->worker->chat, call->username, admin_done, call);
 }
 
 /* palaverctl sends what was typed: a number is text.  -1: it is none. */
@@ -131,7 +132,7 @@ number(struct json_object *o, const char *key, int64_t fallback)
 }
 
 static void
-invite_add(struct admin_call *call, const char *username, const char *password)
+invite_add(struct admin_call *call)
 {
 	struct chat_invite in = {.note = ""};
 
@@ -142,53 +143,37 @@ invite_add(struct admin_call *call, const char *username, const char *password)
 }
 
 static void
-invite_list(struct admin_call *call, const char *username, const char *password)
+invite_list(struct admin_call *call)
 {
-	const char *cursor = "";
-
-	json_get_str(call->body, "cursor", &cursor);
-	chat_invitation_list(call->worker->chat, cursor, STORE_PAGE_MAX, admin_done, call);
+	chat_invitation_list(call->worker->chat, "", STORE_PAGE_MAX, admin_done, call);
 }
 
 static void
-invite_remove(struct admin_call *call, const char *username, const char *password)
+invite_remove(struct admin_call *call)
 {
-	const char *id = "";
-
-	json_get_str(call->body, "id", &id);
-	chat_invitation_remove(call->worker->chat, id, admin_done, call);
+	chat_invitation_remove(call->worker->chat, call->target, admin_done, call);
 }
 
 static void
-conversation_list(struct admin_call *call, const char *username, const char *password)
+conversation_list(struct admin_call *call)
 {
-	const char *q = "", *cursor = "";
-
-	json_get_str(call->body, "q", &q);
-	json_get_str(call->body, "cursor", &cursor);
-	chat_channel_list(call->worker->chat, q, cursor, STORE_PAGE_MAX, true, admin_done, call);
+	chat_channel_list(call->worker->chat, call->q, "", STORE_PAGE_MAX, true, admin_done, call);
 }
 
 static void
-conversation_show(struct admin_call *call, const char *username, const char *password)
+conversation_show(struct admin_call *call)
 {
-	const char *id = "";
-
-	json_get_str(call->body, "id", &id);
-	chat_conversation_show(call->worker->chat, id, admin_done, call);
+	chat_conversation_show(call->worker->chat, call->target, admin_done, call);
 }
 
 static void
-message_show(struct admin_call *call, const char *username, const char *password)
+message_show(struct admin_call *call)
 {
-	const char *id = "";
-
-	json_get_str(call->body, "id", &id);
-	chat_message_show(call->worker->chat, id, admin_done, call);
+	chat_message_show(call->worker->chat, call->target, admin_done, call);
 }
 
 static void
-stats(struct admin_call *call, const char *username, const char *password)
+stats(struct admin_call *call)
 {
 	struct journal_writer_stats js;
 	struct chat_stats cs;
@@ -216,36 +201,33 @@ stats(struct admin_call *call, const char *username, const char *password)
 }
 
 static void
-user_revoke(struct admin_call *call, const char *username, const char *password)
+user_revoke(struct admin_call *call)
 {
-	chat_user_revoke(call->worker->chat, username, admin_done, call);
+	chat_user_revoke(call->worker->chat, call->username, admin_done, call);
 }
 
 static void
-session_list(struct admin_call *call, const char *username, const char *password)
+session_list(struct admin_call *call)
 {
-	chat_user_sessions(call->worker->chat, username, admin_done, call);
+	chat_user_sessions(call->worker->chat, call->username, admin_done, call);
 }
 
 static void
-session_kill(struct admin_call *call, const char *username, const char *password)
+session_kill(struct admin_call *call)
 {
-	const char *id = "";
-
-	json_get_str(call->body, "id", &id);
-	chat_session_kill(call->worker->chat, id, admin_done, call);
+	chat_session_kill(call->worker->chat, call->target, admin_done, call);
 }
 
 static void
-kick(struct admin_call *call, const char *username, const char *password)
+kick(struct admin_call *call)
 {
-	chat_user_kick(call->worker->chat, username, admin_done, call);
+	chat_user_kick(call->worker->chat, call->username, admin_done, call);
 }
 
 static const struct admin_command {
 	const char *name;
 	bool username, password; /* needed */
-	void (*run)(struct admin_call *call, const char *username, const char *password);
+	void (*run)(struct admin_call *call);
 } commands[] = {
     {"user.add", true, true, user_add},
     {"user.list", false, false, user_list},
@@ -269,24 +251,26 @@ static const struct admin_command {
 static void
 run(struct admin_call *call, const char *name)
 {
-	const char *pointer, *reason, *username = NULL, *password = NULL;
+	const char *pointer, *reason;
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		const struct admin_command *c = &commands[i];
 		const struct field fields[] = {
-		    {"username", FIELD_STR, c->username, &username},
-		    {"password", FIELD_STR, c->password, &password},
+		    {"username", FIELD_STR, c->username, &call->username},
+		    {"password", FIELD_STR, c->password, &call->password},
+		    {"q", FIELD_STR, false, &call->q},
+		    {"id", FIELD_STR, false, &call->target},
 		};
 
 		if (strcmp(c->name, name) != 0)
 			continue;
-		if (fields_read(call->body, fields, 2, &pointer, &reason)) {
+		if (fields_read(call->body, fields, 4, &pointer, &reason)) {
 			chat_answer_error(admin_done, call, ERR_INVALID_FIELD, pointer, reason);
 			return;
 		}
 		log_info("admin.command", "command=%s user=%s", name,
-		    log_quote(username ? username : ""));
-		c->run(call, username, password);
+		    log_quote(call->username ? call->username : ""));
+		c->run(call);
 		return;
 	}
 	chat_answer_error(admin_done, call, ERR_BAD_REQUEST, "/command", "unknown");
@@ -300,6 +284,7 @@ worker_admin(struct worker *w, uint32_t id, const char *json, size_t len)
 
 	call->worker = w;
 	call->id = id;
+	call->q = call->target = "";
 	call->body = json_parse(json, len, &json_default_limits, &why);
 	if (!json_object_is_type(call->body, json_type_object) ||
 	    !json_get_str(call->body, "command", &name) || !name)
