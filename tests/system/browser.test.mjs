@@ -308,3 +308,23 @@ test("a message is edited, reacted to and deleted, and what is unread is counted
   }
   assert.deepEqual(errors, []);
 });
+
+test("who reads one conversation and at once another has read both", { timeout: 60000 }, async (t) => {
+  const server = await new Server({ workers: 2 }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const ann = await person(browser, server, "ann");
+  const bob = await person(browser, server, "bob");
+  await ann.getByLabel("New conversation with").fill("bob");
+  await ann.getByRole("button", { name: "Start" }).click();
+  await say(ann, "one");
+  await ann.evaluate(() => rest("POST", "/conversations", { type: "group", name: "tea", members: [state.current.members.find((m) => m.username === "bob").user_id] }));
+  await ann.getByRole("button", { name: "tea" }).click();
+  await say(ann, "two");
+  await bob.getByLabel("1 unread").nth(1).waitFor();
+  await bob.evaluate(() => document.querySelectorAll("#conversations button").forEach((b) => b.click()));
+  await until("the server knows", () => bob.evaluate(async () => (await rest("GET", "/conversations")).items.every((c) => c.unread_count === 0)));
+});

@@ -186,9 +186,9 @@ function open(c) {
   $("send-form").hidden = false;
   $("leave").hidden = c.type === "direct";
   $("typing").textContent = "";
+  markRead(c);
   drawConversations();
   drawMessages(true);
-  markRead(c);
   $("text").focus();
 }
 
@@ -201,21 +201,22 @@ function unreadOf(c) {
   return c === state.current && !document.hidden ? 0 : (c.unread_count ?? 0) + c.events.filter((e) => isUnread(e, c)).length;
 }
 
+/** true: that is new, and the list is to be drawn. */
 function haveRead(c, seq) {
-  if (seq <= (c.read_seq ?? 0)) return;
+  if (seq <= (c.read_seq ?? 0)) return false;
   c.read_seq = seq;
   if (seq >= (c.last_seq ?? 0)) c.unread_count = 0;
-  drawConversations();
+  return true;
 }
 
-/** Once in half a second at most; the server never goes back. */
+/** Tells the server once in half a second at most; it never goes back.  The answer is haveRead()'s. */
 function markRead(c) {
-  if (c !== state.current || document.hidden || c.last <= (c.read_seq ?? 0)) return;
-  clearTimeout(state.reading);
-  state.reading = setTimeout(() => {
+  if (c !== state.current || document.hidden || c.last <= (c.read_seq ?? 0)) return false;
+  clearTimeout(c.reading);
+  c.reading = setTimeout(() => {
     if (state.socket?.connected) state.socket.emit("read.set", { conversation_id: c.id, seq: c.last }, () => {});
   }, 500);
-  haveRead(c, c.last);
+  return haveRead(c, c.last);
 }
 
 // ---- events ----
@@ -366,7 +367,7 @@ function connect() {
   for (const type of EVENTS) state.socket.on(type, onEvent);
   state.socket.on("read.updated", (r) => {
     const c = state.conversations.get(r.conversation_id);
-    if (c && r.user_id === state.user.id) haveRead(c, r.seq);
+    if (c && r.user_id === state.user.id && haveRead(c, r.seq)) drawConversations();
   });
   state.socket.on("sync.required", sync);
   state.socket.on("typing.started", (t) => showTyping(t, true));
@@ -487,7 +488,7 @@ $("older").addEventListener("click", () => loadEarlier().catch(() => null));
 $("leave").addEventListener("click", leaveConversation);
 $("edit-cancel").addEventListener("click", stopEditing);
 $("text").addEventListener("keydown", (e) => e.key === "Escape" && state.editing && stopEditing());
-document.addEventListener("visibilitychange", () => state.current && markRead(state.current));
+document.addEventListener("visibilitychange", () => state.current && markRead(state.current) && drawConversations());
 $("back").addEventListener("click", () => $("app").classList.remove("open"));
 
 recognized().then((known) => (known ? begin() : showDoor()), showDoor);

@@ -5,21 +5,18 @@
 function drawConversations() {
   const list = [...state.conversations.values()].sort((a, b) => (b.events.at(-1)?.created_at ?? b.created_at).localeCompare(a.events.at(-1)?.created_at ?? a.created_at));
   $("conversations").replaceChildren(...list.map((c) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = titleOf(c);
-    button.setAttribute("aria-current", c === state.current);
+    const choice = button(titleOf(c), "", () => open(c));
+    choice.setAttribute("aria-current", c === state.current);
     const unread = unreadOf(c);
     if (unread) {
       const badge = document.createElement("span");
       badge.className = "unread";
       badge.textContent = unread;
       badge.setAttribute("aria-label", `${unread} unread`);
-      button.append(badge);
+      choice.append(badge);
     }
-    button.addEventListener("click", () => open(c));
     const li = document.createElement("li");
-    li.append(button);
+    li.append(choice);
     return li;
   }));
 }
@@ -121,13 +118,7 @@ function redrawMessage(c, id) {
 
 function drawPending(c, p) {
   const li = item("mine pending", p.text, p.why ? `${p.state}: ${p.why}` : p.state);
-  if (p.why) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = "Try again";
-    button.addEventListener("click", () => sendAgain(c, p));
-    li.append(button);
-  }
+  if (p.why) li.append(button("Try again", "", () => sendAgain(c, p)));
   return li;
 }
 
