@@ -105,11 +105,8 @@ setup_certificates(struct master *m)
 }
 
 void
-certs_reload(struct master *m, char **errors_r)
+certs_reload(struct master *m, struct buf *errors)
 {
-	struct buf errors;
-
-	buf_init(&errors);
 	for (size_t i = 0; i < m->conf->listen_count; i++) {
 		struct certificate fresh;
 		char *error;
@@ -119,8 +116,9 @@ certs_reload(struct master *m, char **errors_r)
 		buf_init(&fresh.chain);
 		buf_init(&fresh.key);
 		if (load_one(&m->conf->listen[i], &fresh, &error)) {
-			log_error("master.certificate_kept", "%s; the old certificate stays", error);
-			buf_printf(&errors, "%s%s", errors.len ? "; " : "", error);
+			log_error(
+			    "master.certificate_kept", "%s; the old certificate stays", error);
+			buf_printf(errors, "%s%s", errors->len ? "; " : "", error);
 			free(error);
 			certificate_free(&fresh);
 		} else {
@@ -129,6 +127,4 @@ certs_reload(struct master *m, char **errors_r)
 		}
 	}
 	random_bytes(m->ticket_key, sizeof(m->ticket_key));
-	*errors_r = errors.len ? buf_steal(&errors) : NULL;
-	buf_fini(&errors);
 }

@@ -115,14 +115,12 @@ setup_given_keys(struct master *m)
 void
 setup_own_keys(struct master *m)
 {
-	char *own = xasprintf("%s/token.keys", m->conf->state_dir);
-	char *before = xasprintf("%s/token.key", m->conf->state_dir);
+	char *own, *before;
 
-	if (m->keys.count) {
-		free(own);
-		free(before);
+	if (m->keys.count)
 		return;
-	}
+	own = xasprintf("%s/token.keys", m->conf->state_dir);
+	before = xasprintf("%s/token.key", m->conf->state_dir);
 	if (access(own, F_OK) == 0) {
 		load_or_die(m, own, "token.keys");
 	} else {
@@ -175,15 +173,15 @@ first_without(const struct master *m)
 }
 
 static void
-answer(struct master *m, const char *code, const char *text)
+answer(struct master *m, const char *error)
 {
 	struct buf b;
 
 	if (!m->keys_peer)
 		return;
 	buf_init(&b);
-	if (code) {
-		control_reply_error(m->keys_peer, code, text, EX_TEMPFAIL);
+	if (error) {
+		control_reply_error(m->keys_peer, "timeout", error, EX_TEMPFAIL);
 	} else {
 		buf_printf(&b, "{\"id\":\"%s\"}", m->keys.keys[0].id);
 		control_reply_data(m->keys_peer, &b);
@@ -203,7 +201,7 @@ go_on(struct master *m)
 	m->keys.signer = 0;
 	send_to_all(m);
 	log_info("keys.rotated", "kid=%s keys=%zu", m->keys.keys[0].id, m->keys.count);
-	answer(m, NULL, NULL);
+	answer(m, NULL);
 }
 
 static void
@@ -218,7 +216,7 @@ late(struct ev_loop *l, ev_timer *t, int revents)
 	    "worker %u does not take the new key; it signs as soon as all have it",
 	    p ? p->slot : 0);
 	log_warn("keys.late", "%s", text);
-	answer(m, "timeout", text);
+	answer(m, text);
 }
 
 /* The new keys are in m->keys already, with the signer of before. */
@@ -258,8 +256,7 @@ keys_rotate_now(struct master *m, struct ctlsock_peer *peer)
 	if (*m->conf->accounts_key_file) {
 		control_reply_error(peer, "given_keys",
 		    "the keys are in accounts.key_file: put a new line first there, then "
-		    "palaverctl "
-		    "reload",
+		    "palaverctl reload",
 		    EX_UNAVAILABLE);
 	} else if (m->keys_pending) {
 		control_reply_error(peer, "busy", "a rotation is under way", EX_TEMPFAIL);
@@ -315,18 +312,17 @@ same_keys(const struct key_set *a, const struct key_set *b)
 }
 
 void
-keys_reload(struct master *m, char **errors_r)
+keys_reload(struct master *m, struct buf *errors)
 {
 	struct key_set fresh;
-	char *error, *before = *errors_r;
+	char *error;
 	int old;
 
 	if (!*m->conf->accounts_key_file)
 		return;
 	if (keys_load(m->conf->accounts_key_file, &fresh, &error)) {
 		log_error("keys.kept", "%s; the old keys stay", error);
-		*errors_r = before ? xasprintf("%s; %s", before, error) : xstrdup(error);
-		free(before);
+		buf_printf(errors, "%s%s", errors->len ? "; " : "", error);
 		free(error);
 	} else if (!same_keys(&fresh, &m->keys)) {
 		old = keys_find(&fresh, m->keys.keys[m->keys.signer].id);

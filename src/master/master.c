@@ -94,7 +94,7 @@ int
 master_reload(struct master *m, char **text_r, char **errors_r)
 {
 	struct conf *fresh, *merged;
-	struct buf kept;
+	struct buf kept, errors;
 	char *error;
 
 	*errors_r = NULL;
@@ -110,11 +110,15 @@ master_reload(struct master *m, char **text_r, char **errors_r)
 	conf_free(&fresh);
 	m->conf = merged;
 	log_set_level((enum log_level)log_level_parse(m->conf->log_level));
-	certs_reload(m, errors_r);
-	keys_reload(m, errors_r);
+	buf_init(&errors);
+	certs_reload(m, &errors);
+	keys_reload(m, &errors);
 	proc_reload_all(m);
 	log_info("master.reloaded", "wants_restart=%s", log_quote(buf_cstr(&kept)));
 	*text_r = buf_steal(&kept);
+	if (errors.len)
+		*errors_r = buf_steal(&errors);
+	buf_fini(&errors);
 	return 0;
 }
 

@@ -102,8 +102,8 @@ void listener_open_all(struct master *m);
 int certs_load(const struct conf *c, struct certificate certs[CONF_LISTEN_MAX], char **error_r);
 void certs_free(struct certificate certs[CONF_LISTEN_MAX]);
 void setup_certificates(struct master *m);
-/* On a reload: new contents of the files; *errors_r: of those that keep the old, or NULL. */
-void certs_reload(struct master *m, char **errors_r);
+/* On a reload: new contents of the files; errors is added to: of those that keep the old. */
+void certs_reload(struct master *m, struct buf *errors);
 
 /* keys.c */
 /* The administrator's keys: read before privileges are dropped, the file may be root's. */
@@ -116,8 +116,8 @@ void keys_taken(struct proc *p, uint32_t serial);
 void keys_worker_gone(struct master *m);
 void keys_rotate_now(struct master *m, struct ctlsock_peer *peer); /* answers later */
 void keys_list(struct master *m, struct ctlsock_peer *peer);
-/* On a reload: what accounts.key_file has now; *errors_r is added to. */
-void keys_reload(struct master *m, char **errors_r);
+/* On a reload: what accounts.key_file has now; errors is added to. */
+void keys_reload(struct master *m, struct buf *errors);
 
 /* proc.c */
 void proc_init_all(struct master *m);
@@ -137,7 +137,7 @@ void master_child_ready(struct master *m, struct proc *p);
 void master_child_gone(struct master *m, struct proc *p, int status);
 /*
  * Reads the configuration again.  0, or -1 with *text_r; also set to what wants a restart.
- * *errors_r: certificates that stay as they were, or NULL.
+ * *errors_r: of files whose old contents stay, or NULL.
  */
 int master_reload(struct master *m, char **text_r, char **errors_r);
 void master_stop(struct master *m);
