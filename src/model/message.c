@@ -263,6 +263,7 @@ static void
 lay_over_deletion(struct json_object *data)
 {
 	json_object_object_del(data, "mentions");
+	json_object_object_del(data, "files");
 	json_object_object_add(data, "text", json_object_new_string(""));
 }
 

@@ -20,7 +20,7 @@
 #include "lib/log.h"
 #include "model/error.h"
 
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 
 int sqlite_busy_ms = 5000;
 
@@ -100,6 +100,18 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     "CREATE INDEX revocations_until ON revocations (until_ms);"
     "CREATE INDEX sessions_expires ON sessions (expires_ms, id);"
     "UPDATE sessions SET used_ms = created_ms WHERE used_ms = 0;",
+    /* 6: files; state as of model/file.h */
+    "CREATE TABLE files (id TEXT PRIMARY KEY, owner TEXT NOT NULL REFERENCES users (id),"
+    " name TEXT NOT NULL, type TEXT NOT NULL, size INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    " state INTEGER NOT NULL DEFAULT 0, conversation TEXT NOT NULL DEFAULT '',"
+    " client_id TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',"
+    " claimed_ms INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "CREATE INDEX files_owner ON files (owner, size) WHERE state != 3;"
+    "CREATE INDEX files_client ON files (owner, client_id) WHERE client_id != '';"
+    "CREATE INDEX files_message ON files (message) WHERE message != '';"
+    "CREATE INDEX files_loose ON files (created_ms) WHERE state = 0;"
+    "CREATE INDEX files_claimed ON files (claimed_ms) WHERE state = 1;"
+    "CREATE INDEX files_doomed ON files (id) WHERE state = 3;",
 };
 
 /* In the order in which sqlite_read_user() takes them. */
@@ -108,6 +120,9 @@ static const char *const upgrades[SCHEMA_VERSION] = {
 	" deactivated_ms, last_seen_ms, version"
 
 #define SESSION_COLUMNS "id, user, token_hash, created_ms, used_ms, expires_ms, address, agent"
+
+#define FILE_COLUMNS                                                                               \
+	"id, owner, name, type, size, created_ms, state, conversation, message"
 
 static const char *const statements[SQL_COUNT] = {
 #define SQL(name, text) [SQL_##name] = text,
@@ -458,5 +473,11 @@ const struct store_impl store_sqlite = {
 	    [STORE_MESSAGE_GET] = sqlite_message_get,
 	    [STORE_READS_PUT] = sqlite_reads_put,
 	    [STORE_MEMBER_MUTE] = sqlite_member_mute,
+	    [STORE_FILE_CREATE] = sqlite_file_create,
+	    [STORE_FILE_GET] = sqlite_file_get,
+	    [STORE_FILES_CLAIM] = sqlite_files_claim,
+	    [STORE_FILE_DELETE] = sqlite_file_delete,
+	    [STORE_FILES_SWEEP] = sqlite_files_sweep,
+	    [STORE_FILES_FORGET] = sqlite_files_forget,
 	},
 };

@@ -119,6 +119,17 @@ int sqlite_apply_state(struct sqlite_handle *h, const struct event *ev, bool kee
 /* Adds the state of the message that each of req->events shows. */
 int sqlite_add_states(struct sqlite_handle *h, struct store_req *req);
 
+/* sqlite_files.c */
+void sqlite_file_create(void *h, struct store_req *req);
+void sqlite_file_get(void *h, struct store_req *req);
+void sqlite_file_delete(void *h, struct store_req *req);
+void sqlite_files_claim(void *h, struct store_req *req);
+void sqlite_files_sweep(void *h, struct store_req *req);
+void sqlite_files_forget(void *h, struct store_req *req);
+/* ev was just inserted: what it makes of the files of the message, which is deleted or not. */
+int sqlite_files_settle(struct sqlite_handle *h, const struct event *ev, const char *message,
+    bool deleted);
+
 /* sqlite_events.c */
 struct event *sqlite_read_event(sqlite3_stmt *st);
 /* A number as SQLite takes it: what a client asks for may be beyond 2^63. */

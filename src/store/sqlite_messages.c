@@ -148,6 +148,8 @@ settle(struct sqlite_handle *h, const char *message, const struct event *ev, boo
 	err = read_deletion(h, &s);
 	if (!err)
 		err = newest_edit(h, message, conversation, &edit);
+	if (!err)
+		err = sqlite_files_settle(h, ev, message, s.deleted_seq != 0);
 	if (!err && !s.deleted_seq && !edit)
 		return put_mentions(h, message, ev->conversation, ev->seq);
 	if (!err && s.deleted_seq)

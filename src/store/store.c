@@ -71,6 +71,7 @@ store_req_free(struct store_req **rp)
 		message_state_free(&req->states[i]);
 	free(req->states);
 	free(req->members);
+	free(req->files);
 	free(req);
 }
 
@@ -153,6 +154,13 @@ store_req_add_member(struct store_req *req)
 {
 	req->members = grow(req->members, req->member_count, sizeof(*req->members));
 	return &req->members[req->member_count++];
+}
+
+struct file *
+store_req_add_file(struct store_req *req)
+{
+	req->files = grow(req->files, req->file_count, sizeof(*req->files));
+	return &req->files[req->file_count++];
 }
 
 static void *

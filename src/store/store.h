@@ -196,7 +196,7 @@ enum store_op {
 	STORE_MEMBER_MUTE,
 	/*
 	 * in: file (without state, conversation, message); limit = bytes that all files of the
-	 * owner may have together, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the owner is no user;
+	 * owner may have together, doomed ones apart, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the owner is no user;
 	 * ERR_CONFLICT: the id is taken
 	 */
 	STORE_FILE_CREATE,

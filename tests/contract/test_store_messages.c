@@ -35,7 +35,7 @@ struct step {
 
 /* Ascending by seq, from 1; the first is the message itself. */
 static const struct step deleted_steps[] = {
-    {EVENT_MESSAGE_CREATED, ANN, "{\"text\":\"" SECRET " 1\",\"mentions\":[\"" BOB "\"]}"},
+    {EVENT_MESSAGE_CREATED, ANN, "{\"text\":\"" SECRET " 1\",\"mentions\":[\"" BOB "\"],\"files\":[{}]}"},
     {EVENT_MESSAGE_UPDATED, ANN, "{\"text\":\"" SECRET " 2\"}"},
     {EVENT_MESSAGE_UPDATED, ANN, "{\"text\":\"" SECRET " 3\",\"mentions\":[\"" BOB "\"]}"},
     {EVENT_REACTION_ADDED, BOB, "{\"emoji\":\"+\"}"},
