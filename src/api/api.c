@@ -20,7 +20,8 @@ enum route_flags {
 	NO_CONTENT = 4,
 	LOGS_OUT = 8,
 	MAY_HAVE_BODY = 16, /* but need not */
-	READS = 32          /* although it is no GET */
+	READS = 32,         /* although it is no GET */
+	STREAMS = 64        /* its handler runs before the body is read */
 };
 
 static void get_health(struct api_call *call);
@@ -66,6 +67,10 @@ static const struct route {
 	NEEDS_LOGIN | MAY_HAVE_BODY},
     {HTTP_DELETE, "/v1/messages/{id}/reactions/{emoji}", api_delete_reaction,
 	NEEDS_LOGIN | MAY_HAVE_BODY},
+    {HTTP_POST, "/v1/files", api_post_files, NEEDS_LOGIN | STREAMS},
+    {HTTP_GET, "/v1/files/{id}", api_get_file, NEEDS_LOGIN},
+    {HTTP_DELETE, "/v1/files/{id}", api_delete_file, NEEDS_LOGIN | NO_CONTENT},
+    {HTTP_GET, "/v1/files/{id}/content", api_get_file_content, NEEDS_LOGIN},
     {HTTP_POST, "/v1/sync", api_post_sync, NEEDS_LOGIN | TAKES_BODY | READS},
 };
 #define ROUTES (sizeof(routes) / sizeof(*routes))
@@ -100,9 +105,9 @@ etag(char dst[ETAG_MAX], uint64_t version)
 	snprintf(dst, ETAG_MAX, "\"%llu\"", (unsigned long long)version);
 }
 
-/* Has the client this version already?  RFC 9110, 13.1.2: tags are compared weakly. */
-static bool
-client_has(const struct http_req *r, const char *tag)
+/* RFC 9110, 13.1.2: tags are compared weakly. */
+bool
+api_client_has(const struct http_req *r, const char *tag)
 {
 	const char *list = http_header(r, "if-none-match");
 	size_t n = strlen(tag);
@@ -148,6 +153,7 @@ reply_problem(struct api_call *call, const struct chat_result *res)
 	buf_init(&headers);
 	if (retry)
 		buf_printf(&headers, "Retry-After: %lld\r\n", (long long)retry);
+	buf_puts(&headers, call->header);
 	if (call->cookies && (res->err == ERR_UNAUTHORIZED || res->err == ERR_TOKEN_REUSED))
 		api_clear_cookies(&headers, call->req);
 	buf_init(&json);
@@ -175,7 +181,7 @@ reply_success(struct api_call *call, const struct chat_result *res)
 		api_clear_cookies(&headers, call->req);
 	if (call->no_content) {
 		http_reply(call->req, 204, NULL, buf_cstr(&headers), NULL, 0);
-	} else if (*tag && client_has(call->req, tag)) {
+	} else if (*tag && api_client_has(call->req, tag)) {
 		http_reply(call->req, 304, NULL, buf_cstr(&headers), NULL, 0);
 	} else {
 		http_reply(call->req, res->created ? 201 : 200, "application/json; charset=utf-8",
@@ -193,6 +199,12 @@ api_done(void *arg, const struct chat_result *res)
 		reply_problem(call, res);
 	else if (call->req)
 		reply_success(call, res);
+	api_free_call(call);
+}
+
+void
+api_free_call(struct api_call *call)
+{
 	json_object_put(call->body);
 	free(call);
 }
@@ -209,6 +221,10 @@ aborted(void *arg)
 	struct api_call *call = arg;
 
 	call->req = NULL;
+	if (call->upload) { /* it answers nobody any more */
+		chat_upload_abort(call->upload);
+		api_free_call(call);
+	}
 }
 
 bool
@@ -349,24 +365,25 @@ read_body(struct api_call *call, const char **why_r)
 	return json_object_is_type(call->body, json_type_object) ? 0 : ERR_BAD_REQUEST;
 }
 
-void
-api_request(void *arg, struct http_req *r)
+static struct api_call *
+call_new(struct api *a, struct http_req *r)
 {
 	struct api_call *call = xcalloc(1, sizeof(*call));
-	const struct route *route;
-	const char *why = NULL;
-	int64_t retry;
-	int err;
 
-	call->api = arg;
+	call->api = a;
 	call->req = r;
 	http_on_abort(r, aborted, call);
-	route = find_route(call, &err);
-	if (!route) {
-		api_fail(call, err, NULL, NULL);
-		return;
-	}
-	err = route->flags & NEEDS_LOGIN ? api_check_login(call) : 0;
+	return call;
+}
+
+/* Who it is, what the body says, and whether the user may write now. */
+static void
+call_handler(struct api_call *call, const struct route *route)
+{
+	const char *why = NULL;
+	int64_t retry;
+	int err = route->flags & NEEDS_LOGIN ? api_check_login(call) : 0;
+
 	if (!err && takes_body(call, route))
 		err = read_body(call, &why);
 	if (err) {
@@ -382,6 +399,30 @@ api_request(void *arg, struct http_req *r)
 	call->no_content = route->flags & NO_CONTENT;
 	call->logs_out = route->flags & LOGS_OUT;
 	route->handler(call);
+}
+
+void
+api_request(void *arg, struct http_req *r)
+{
+	struct api_call *call = call_new(arg, r);
+	int err;
+	const struct route *route = find_route(call, &err);
+
+	if (route)
+		call_handler(call, route);
+	else
+		api_fail(call, err, NULL, NULL);
+}
+
+void
+api_begin(void *arg, struct http_req *r)
+{
+	for (size_t i = 0; i < ROUTES; i++)
+		if (routes[i].flags & STREAMS && routes[i].method == http_method(r) &&
+		    strcmp(routes[i].path, http_path(r)) == 0) {
+			call_handler(call_new(arg, r), &routes[i]);
+			return;
+		}
 }
 
 struct api *

@@ -23,6 +23,7 @@ extern const struct sio_app api_sio_app;      /* its arg is the api */
 
 struct api *api_new(struct chat *chat);
 void api_request(void *api, struct http_req *r); /* wire_app.request */
+void api_begin(void *api, struct http_req *r);   /* wire_app.begin */
 void api_json_limits(struct api *a, unsigned int depth, unsigned int keys); /* of bodies */
 void api_free(struct api **a);
 

@@ -27,13 +27,18 @@ struct api_call {
 	struct chat_identity who; /* of routes that need a login */
 	struct json_object *body; /* an object, or NULL */
 	char params[API_PARAMS][API_PARAM_MAX]; /* {id} of the path */
+	struct chat_upload *upload; /* of POST /v1/files, under way */
+	char header[64];  /* a line for the head of an error, or "" */
 	bool no_content;  /* success is 204 */
 	bool logs_out;    /* success takes the cookies away */
 	bool cookies;     /* the tokens of the answer go into cookies, not into its body */
 };
 
+/* Its client has this version (If-None-Match) already. */
+bool api_client_has(const struct http_req *r, const char *tag);
 /* A chat_done: answers the request and frees the call.  Every handler ends in it, once. */
 void api_done(void *call, const struct chat_result *res);
+void api_free_call(struct api_call *call); /* of one that is answered otherwise */
 void api_fail(struct api_call *call, int err, const char *pointer, const char *reason);
 
 /* false: a field is at fault, and done was called with that. */
@@ -128,5 +133,10 @@ void api_patch_message(struct api_call *call);
 void api_delete_message(struct api_call *call);
 void api_put_reaction(struct api_call *call);
 void api_delete_reaction(struct api_call *call);
+/* files.c */
+void api_post_files(struct api_call *call); /* before the body is read */
+void api_get_file(struct api_call *call);
+void api_delete_file(struct api_call *call);
+void api_get_file_content(struct api_call *call);
 
 #endif

@@ -44,25 +44,29 @@ void
 api_send_message(struct chat *c, const char *user, const char *conversation,
     struct json_object *body, chat_done done, void *arg)
 {
-	struct chat_message in = {.conversation = conversation};
-	struct json_object *mentions = NULL;
+	struct chat_message in = {.conversation = conversation, .text = ""};
+	struct json_object *mentions = NULL, *files = NULL;
 	const struct field fields[] = {
 	    {"conversation_id", FIELD_STR, true, &in.conversation},
 	    {"client_msg_id", FIELD_STR, true, &in.client_msg_id},
-	    {"text", FIELD_STR, true, &in.text},
+	    {"text", FIELD_STR, false, &in.text}, /* empty only with files; chat_send() says so */
 	    {"mentions", FIELD_STRS, false, &mentions},
 	    {"reply_to", FIELD_STR, false, &in.reply_to},
+	    {"files", FIELD_STRS, false, &files},
 	};
 	const size_t skip = conversation != NULL;
-	const char **list;
+	const char **list, **ids;
 
-	if (!api_read_fields(body, fields + skip, 5 - skip, done, arg))
+	if (!api_read_fields(body, fields + skip, 6 - skip, done, arg))
 		return;
 	in.text_len = strlen(in.text);
 	list = fields_strings(mentions, &in.mention_count);
+	ids = fields_strings(files, &in.file_count);
 	in.mentions = list;
+	in.files = ids;
 	chat_send(c, user, &in, done, arg);
 	free(list);
+	free(ids);
 }
 
 void

@@ -148,6 +148,12 @@ chat_set_bus(struct chat *c, struct bus *bus)
 }
 
 void
+chat_set_content(struct chat *c, struct content *content)
+{
+	c->content = content;
+}
+
+void
 chat_set_keys(struct chat *c, const struct key_set *keys)
 {
 	*c->keys = *keys;

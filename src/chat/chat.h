@@ -19,6 +19,7 @@
 #include "lib/buf.h"
 #include "lib/keys.h"
 #include "model/error.h"
+#include "store/content.h"
 #include "store/store.h"
 
 #define CHAT_SYNC_CONVERSATIONS 200  /* conversations in one sync */
@@ -42,6 +43,8 @@ struct chat_opts {
 	int64_t rate, burst; /* writes of one user a second; at once */
 	bool keep_edits;
 	int64_t max_reactions; /* different emoji of one message */
+	size_t file_max;       /* bytes of an upload; 0: there are none */
+	size_t file_quota;     /* of all files of a user; 0: no limit */
 	enum chat_signup_mode signup;
 	enum conversation_history history; /* of new conversations that do not say */
 	int64_t access_ttl, refresh_ttl; /* ms */
@@ -59,6 +62,7 @@ struct chat_opts {
 struct chat *chat_new(const struct chat_opts *opts, struct store *store,
     struct journal_writer *journal);
 void chat_set_bus(struct chat *c, struct bus *bus);
+void chat_set_content(struct chat *c, struct content *content); /* borrowed; of files */
 extern const struct bus_handler chat_bus_handler; /* its arg is the chat */
 void chat_set_keys(struct chat *c, const struct key_set *keys); /* copied */
 void chat_reconfigure(struct chat *c, const struct chat_opts *opts);
@@ -277,6 +281,8 @@ struct chat_message {
 	const char *const *mentions; /* user ids; at most MESSAGE_MENTIONS_MAX */
 	size_t mention_count;
 	const char *reply_to; /* NULL, or a message of the same conversation */
+	const char *const *files; /* ids of the sender's, that no message has; FILES_A_MESSAGE */
+	size_t file_count;        /* with one the text may be empty */
 };
 void chat_send(struct chat *c, const char *user, const struct chat_message *in, chat_done done,
     void *arg);
@@ -339,6 +345,42 @@ void chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *e
  */
 void chat_typing(struct chat *c, struct client *client, const char *conversation, bool typing,
     chat_done done, void *arg);
+
+/* ---- files (files.c) ---- */
+
+/*
+ * An upload, piece by piece.  It answers once, through the done() of its begin, with
+ * {"id","name","type","size"}: also in the middle of it, with what is wrong; then it is gone,
+ * and when it is aborted.
+ */
+struct chat_upload;
+struct chat_upload_ops {
+	chat_done done;
+	void (*more)(void *arg); /* the last piece was taken; maybe at once */
+};
+/*
+ * name: of the file; type: a Content-Type, or NULL.  NULL: it was answered: ERR_INVALID_FIELD
+ * (/name, /type), ERR_FORBIDDEN: there are no uploads.
+ */
+struct chat_upload *chat_upload_begin(struct chat *c, const char *user, const char *name,
+    const char *type, const struct chat_upload_ops *ops, void *arg);
+size_t chat_upload_max(const struct chat *c); /* bytes; the caller sees to it */
+void chat_upload_data(struct chat_upload *u, struct buf *b); /* takes what is in b */
+/* ERR_QUOTA, ERR_STORAGE_FULL. */
+void chat_upload_end(struct chat_upload *u);
+void chat_upload_abort(struct chat_upload *u); /* nobody is answered */
+
+/*
+ * A file is there for its owner, and for who may read the message that has it.  Else, and
+ * when the message was deleted, ERR_NOT_FOUND.
+ */
+void chat_file_get(struct chat *c, const char *user, const char *id, chat_done done, void *arg);
+/* f: valid in the call; only without err.  Runs once, maybe at once. */
+typedef void (*chat_file_cb)(void *arg, int err, const struct file *f);
+void chat_file_find(struct chat *c, const char *user, const char *id, chat_file_cb cb, void *arg);
+struct content_reader *chat_file_open(struct chat *c, const char *id);
+/* The owner's, while no message has it: else ERR_FILE_IN_USE. */
+void chat_file_delete(struct chat *c, const char *user, const char *id, chat_done done, void *arg);
 
 /* ---- presence (presence.c) ---- */
 

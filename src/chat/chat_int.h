@@ -77,6 +77,7 @@ struct chat {
 	struct bus *bus;
 	struct store *store;
 	struct journal_writer *journal;
+	struct content *content;
 	struct password_pool *passwords;
 	struct chat_user *users;
 	struct room *rooms;
@@ -207,16 +208,28 @@ void reads_cast(struct chat *c, const char *conversation, const char *sender, st
 void reads_mute_cast(struct chat *c, const char *conversation, const char *sender,
     struct unpack *u);
 
+/* compose.c */
+/* Appends ,"mentions":[..] or nothing. */
+void compose_mentions(struct buf *data, const char *const *mentions, size_t count);
+/* The event of a send, which names the ids of its files at *files_at_r of its data. */
+struct event *compose_message(const char *user, const struct chat_message *in, size_t *files_at_r);
+/*
+ * The same with what is known of the files, and with this id.  Its digest stays that of what
+ * the client has sent, which its retry sends again.
+ */
+struct event *compose_with_files(const struct event *plain, size_t files_at,
+    const struct file *files, size_t count, const char *id);
+/* The field at fault, or NULL; *reason_r says why.  The latter of a text and its mentions. */
+const char *compose_fault(const struct chat *c, const struct chat_message *in,
+    const char **reason_r);
+const char *compose_text_fault(const struct chat *c, size_t text_len, bool may_be_empty,
+    const char *const *mentions, size_t count, const char **reason_r);
+
 /* send.c */
 /* Takes an event of the server's own making through the pipeline; done may be NULL. */
 void send_event(struct chat *c, struct event *ev, chat_done done, void *arg);
 /* May one more be sent?  false: the caller was answered. */
 bool send_admit(struct chat *c, chat_done done, void *arg);
-/* Appends ,"mentions":[..] or nothing. */
-void send_put_mentions(struct buf *data, const char *const *mentions, size_t count);
-/* The field at fault of a text with its mentions, or NULL; *reason_r says why. */
-const char *send_text_fault(const struct chat *c, size_t text_len, const char *const *mentions,
-    size_t count, const char **reason_r);
 void send_bus_up(struct chat *c);
 void send_free_all(struct chat *c);
 

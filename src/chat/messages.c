@@ -192,7 +192,7 @@ put_data(struct change_op *op, const struct chat_change *in)
 	if (op->type == EVENT_MESSAGE_UPDATED) {
 		buf_puts(b, ",\"text\":");
 		json_put_string(b, in->text, in->text_len);
-		send_put_mentions(b, in->mentions, in->mention_count);
+		compose_mentions(b, in->mentions, in->mention_count);
 	}
 	if (op->emoji[0]) {
 		buf_puts(b, ",\"emoji\":");
@@ -214,7 +214,8 @@ change_fault(const struct chat *c, const struct chat_change *in, const char **re
 	if (reaction && !message_emoji_valid(in->emoji))
 		return "/emoji";
 	if (in->type == EVENT_MESSAGE_UPDATED)
-		return send_text_fault(c, in->text_len, in->mentions, in->mention_count, reason_r);
+		return compose_text_fault(
+		    c, in->text_len, false, in->mentions, in->mention_count, reason_r);
 	return NULL;
 }
 

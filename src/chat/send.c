@@ -6,7 +6,7 @@
  *	chat_send      checks; then send_lookup
  *	send_lookup    asks the store whether this client id made a message before, and
  *	               whether the sender is a member and may send; then, if it is a reply,
- *	               whether there is such a message
+ *	               whether there is such a message, and claims the files that it has
  *	send_intake    the unnumbered event goes into the spool: survives kill -9
  *	send_submit    the bus numbers, deduplicates and publishes it
  *	send_append    the numbered event is made durable by the journal
@@ -30,7 +30,6 @@
 #include "chat/present.h"
 #include "chat/roles.h"
 #include "lib/clock.h"
-#include "lib/json.h"
 #include "lib/log.h"
 
 #define SENDS_MAX       20000 /* under way in one worker */
@@ -53,14 +52,18 @@ struct send_op {
 	struct event *numbered; /* the bus's answer */
 	enum send_state state;
 	bool has_ticket, duplicate;
+	bool repeated; /* submitted again, for the first time had no answer */
 	uint64_t ticket;
 	int64_t looked_up_ms, deadline_ms; /* monotonic */
 	int lookup_err;
 	struct event *found;
 	bool by_client; /* must be a member, and the conversation not archived */
 	char reply_to[ID_MAX];
-	uint64_t since; /* of the member: sees nothing up to here */
-	int refusal;    /* what is wrong with a new one; 0: nothing */
+	char (*files)[ID_MAX]; /* to be claimed */
+	size_t file_count;
+	size_t files_at; /* where they are in the data */
+	uint64_t since;  /* of the member: sees nothing up to here */
+	int refusal;     /* what is wrong with a new one; 0: nothing */
 	const char *pointer, *reason;
 	chat_done done; /* NULL: answered, or nobody waits */
 	void *arg;
@@ -78,6 +81,7 @@ send_free(struct send_op *op)
 	event_unref(&op->ev);
 	event_unref(&op->numbered);
 	event_unref(&op->found);
+	free(op->files);
 	free(op);
 }
 
@@ -180,13 +184,16 @@ submitted(void *arg, const struct bus_submit_result *res)
 
 	if (res->err == ERR_UNKNOWN_OUTCOME) {
 		op->state = SEND_WAIT_BUS; /* send_bus_up repeats it */
+		op->repeated = true;
 		return;
 	}
 	if (res->err) {
 		send_refuse(op, res->err);
 		return;
 	}
-	op->duplicate = res->duplicate && strcmp(res->event->id, op->ev->id) != 0;
+	/* A retry that claims the files of its first attempt has that one's id, too. */
+	op->duplicate =
+	    res->duplicate && (!op->repeated || strcmp(res->event->id, op->ev->id) != 0);
 	op->numbered = event_ref(res->event);
 	send_append(op);
 }
@@ -265,6 +272,50 @@ lookup_end(struct send_op *op)
 	}
 }
 
+static void
+claimed(struct store_req *req)
+{
+	struct send_op *op = req->arg;
+
+	if (req->err == ERR_NOT_FOUND || req->err == ERR_CONFLICT) {
+		op->refusal = ERR_INVALID_FIELD;
+		op->pointer = "/files";
+		op->reason = req->err == ERR_CONFLICT ? "in_use" : "no_such_file";
+	} else if (req->err) {
+		op->lookup_err = req->err;
+	} else {
+		struct event *plain = op->ev;
+
+		op->ev = compose_with_files(
+		    plain, op->files_at, req->files, req->file_count, req->text_out);
+		event_unref(&plain);
+	}
+	store_req_free(&req);
+	lookup_end(op);
+}
+
+/* The last of the answers: the files are this message's, or it is refused. */
+static void
+send_claim(struct send_op *op)
+{
+	struct store_req *req;
+
+	if (!op->file_count || op->refusal || op->lookup_err != ERR_NOT_FOUND) {
+		lookup_end(op);
+		return;
+	}
+	req = store_req_new(STORE_FILES_CLAIM, claimed, op);
+	str_copy(req->id, sizeof(req->id), op->ev->conversation);
+	str_copy(req->user_id, sizeof(req->user_id), op->ev->sender);
+	str_copy(req->message, sizeof(req->message), op->ev->id);
+	req->text = xstrdup(op->ev->client_id);
+	req->now_ms = clock_wall_ms();
+	req->ids = op->files;
+	req->id_count = op->file_count;
+	op->files = NULL;
+	chat_store(op->chat, req);
+}
+
 /* A reply to a deleted message is one, too: the retry of a send must not fail by that. */
 static void
 reply_checked(void *arg, const struct present *p)
@@ -279,7 +330,7 @@ reply_checked(void *arg, const struct present *p)
 		op->pointer = "/reply_to";
 		op->reason = "no_such_message";
 	}
-	lookup_end(op);
+	send_claim(op);
 }
 
 static void
@@ -316,6 +367,8 @@ looked_up(struct store_req *req)
 	store_req_free(&req);
 	if (is_new && !op->refusal && op->reply_to[0])
 		present_find(op->chat, op->reply_to, reply_checked, op);
+	else if (is_new)
+		send_claim(op);
 	else
 		lookup_end(op);
 }
@@ -427,68 +480,6 @@ send_event(struct chat *c, struct event *ev, chat_done done, void *arg)
 
 /* ---- from a client ---- */
 
-void
-send_put_mentions(struct buf *data, const char *const *mentions, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		buf_printf(data, "%s\"%s\"", i ? "," : ",\"mentions\":[", mentions[i]);
-	if (count)
-		buf_putc(data, ']');
-}
-
-static struct event *
-make_message(const char *user, const struct chat_message *in)
-{
-	struct event *ev;
-	struct buf data;
-
-	buf_init(&data);
-	buf_printf(&data, "{\"sender_id\":\"%s\",\"client_msg_id\":\"%s\",\"text\":", user,
-	    in->client_msg_id);
-	json_put_string(&data, in->text, in->text_len);
-	send_put_mentions(&data, in->mentions, in->mention_count);
-	if (in->reply_to)
-		buf_printf(&data, ",\"reply_to\":\"%s\"", in->reply_to);
-	buf_putc(&data, '}');
-	ev = event_new(EVENT_MESSAGE_CREATED, in->conversation, user, in->client_msg_id,
-	    (const char *)data.data, data.len);
-	buf_fini(&data);
-	return ev;
-}
-
-const char *
-send_text_fault(const struct chat *c, size_t text_len, const char *const *mentions, size_t count,
-    const char **reason_r)
-{
-	*reason_r = text_len ? "too_long" : "empty";
-	if (!text_len || text_len > c->opts.max_text)
-		return "/text";
-	*reason_r = "too_many";
-	if (count > MESSAGE_MENTIONS_MAX)
-		return "/mentions";
-	*reason_r = "invalid";
-	for (size_t i = 0; i < count; i++)
-		if (!id_valid(mentions[i], "usr"))
-			return "/mentions";
-	return NULL;
-}
-
-/* The field at fault, or NULL; *reason_r says why. */
-static const char *
-message_fault(const struct chat *c, const struct chat_message *in, const char **reason_r)
-{
-	*reason_r = "invalid";
-	if (!id_valid(in->conversation, "cnv"))
-		return "/conversation_id";
-	*reason_r = "not_a_uuid";
-	if (!uuid_valid(in->client_msg_id))
-		return "/client_msg_id";
-	*reason_r = "no_such_message";
-	if (in->reply_to && !id_valid(in->reply_to, "msg"))
-		return "/reply_to";
-	return send_text_fault(c, in->text_len, in->mentions, in->mention_count, reason_r);
-}
-
 bool
 send_admit(struct chat *c, chat_done done, void *arg)
 {
@@ -502,8 +493,9 @@ void
 chat_send(
     struct chat *c, const char *user, const struct chat_message *in, chat_done done, void *arg)
 {
-	const char *reason, *pointer = message_fault(c, in, &reason);
+	const char *reason, *pointer = compose_fault(c, in, &reason);
 	struct send_op *op;
+	size_t files_at;
 
 	if (pointer) {
 		chat_answer_error(done, arg, ERR_INVALID_FIELD, pointer, reason);
@@ -512,8 +504,13 @@ chat_send(
 	if (!send_admit(c, done, arg))
 		return;
 	c->stats.sent++;
-	op = send_new(c, make_message(user, in), done, arg);
+	op = send_new(c, compose_message(user, in, &files_at), done, arg);
 	op->by_client = true;
+	op->files_at = files_at;
+	op->file_count = in->file_count;
+	op->files = in->file_count ? xcalloc(in->file_count, sizeof(*op->files)) : NULL;
+	for (size_t i = 0; i < in->file_count; i++)
+		str_copy(op->files[i], ID_MAX, in->files[i]);
 	if (in->reply_to)
 		str_copy(op->reply_to, sizeof(op->reply_to), in->reply_to);
 	send_start(op);

@@ -41,6 +41,8 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->burst = c->chat_burst;
 	o->keep_edits = c->chat_keep_edits;
 	o->max_reactions = c->chat_max_reactions;
+	o->file_max = (size_t)c->files_max_size;
+	o->file_quota = (size_t)c->files_quota;
 	o->signup = signup_mode(c->accounts_signup);
 	conversation_history_parse(c->chat_history, &o->history);
 	o->access_ttl = c->accounts_access_ttl;
@@ -105,6 +107,17 @@ open_journal(struct worker *w, const struct conf *c)
 	if (err)
 		fatal(EX_TEMPFAIL, "worker.no_journal", "dir=%s err=%s", log_quote(dir),
 		    error_code(err));
+	free(dir);
+}
+
+static void
+open_content(struct worker *w, const struct conf *c)
+{
+	char *dir = xasprintf("%s/files", c->state_dir);
+
+	w->content = content_open(dir, (int)w->child->slot);
+	if (!w->content)
+		fatal(EX_TEMPFAIL, "worker.no_files", "dir=%s", log_quote(dir));
 	free(dir);
 }
 
@@ -210,7 +223,8 @@ worker_start(struct worker *w, const struct key_set *keys)
 	struct wire_app app = {.sio = api_sio_app,
 	    .cookie = API_COOKIE,
 	    .rest_prefix = API_PREFIX,
-	    .request = api_request};
+	    .request = api_request,
+	    .begin = api_begin};
 	struct chat_opts chat_opts;
 	struct wire_opts wire_opts;
 	int err = store_sqlite.prepare(path);
@@ -220,11 +234,13 @@ worker_start(struct worker *w, const struct key_set *keys)
 		    error_code(err));
 	w->store = store_open(&store_sqlite, path, STORE_THREADS);
 	open_journal(w, c);
+	open_content(w, c);
 	fill_chat_opts(&chat_opts, c);
 	chat_opts.keys = keys;
 	w->chat = chat_new(&chat_opts, w->store, w->journal);
 	w->bus = bus_local_new(&bus_handler, w);
 	chat_set_bus(w->chat, w->bus);
+	chat_set_content(w->chat, w->content);
 	w->api = api_new(w->chat);
 	app.arg = w->api;
 	app.peers = (struct wire_peers){tell_peer, w, w->child->workers};
@@ -347,6 +363,7 @@ worker_stop(struct worker *w)
 	if (w->journal)
 		journal_writer_close(&w->journal);
 	chat_free(&w->chat);
+	content_close(&w->content);
 }
 
 static void

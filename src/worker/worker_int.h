@@ -19,6 +19,7 @@ struct worker {
 	struct child *child;
 	struct store *store;
 	struct journal_writer *journal;
+	struct content *content; /* of files */
 	struct bus *bus;
 	struct chat *chat;
 	struct api *api;

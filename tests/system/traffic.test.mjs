@@ -240,6 +240,33 @@ test("messages and history", async () => {
   refused(await ann.ask("POST", "/v1/sync", { conversations: { none: 0 } }), 422, "invalid_field");
 });
 
+test("files", async () => {
+  const { ann, bob, stranger } = people, at = `/v1/conversations/${people.group}/messages`;
+  const asking = (p, method, path, headers = {}, body = undefined) => fetch(server.base + path, { method, headers: { authorization: `Bearer ${p.token}`, ...headers }, body });
+  const upload = async (...query) => {
+    const r = await asking(ann, "POST", `/v1/files${query.join("")}`, { "content-type": "image/png" }, Buffer.from([1, 2, 255]));
+    return { status: r.status, body: await r.json() };
+  };
+  const file = ok(await upload("?name=dots.png"), 201), loose = ok(await upload("?name=more"), 201);
+  refused(await upload(), 422, "invalid_field");
+  refused(await bob.ask("GET", `/v1/files/${file.id}`), 404, "not_found");
+  const sent = ok(await ann.ask("POST", at, { client_msg_id: randomUUID(), files: [file.id] }), 201);
+  await heard(bob, "message.created", (e) => e.id === sent.id && e.data.files[0].id === file.id);
+  assert.deepEqual(ok(await bob.ask("GET", `/v1/messages/${sent.id}`)).data.files, [file]);
+  ok(await bob.ask("GET", `/v1/files/${file.id}`));
+  ok(await ann.ask("GET", `/v1/files/${loose.id}`));
+  const content = `/v1/files/${file.id}/content`, whole = await asking(bob, "GET", content);
+  assert.equal(whole.status, 200);
+  assert.equal((await asking(bob, "GET", content, { range: "bytes=1-" })).status, 206);
+  assert.equal((await asking(bob, "GET", content, { range: "bytes=3-" })).status, 416);
+  assert.equal((await asking(bob, "GET", content, { "if-none-match": whole.headers.get("etag") })).status, 304);
+  refused(await stranger.ask("GET", content), 404, "not_found");
+  refused(await ann.ask("DELETE", `/v1/files/${file.id}`), 409, "file_in_use");
+  refused(await bob.ask("DELETE", `/v1/files/${loose.id}`), 404, "not_found");
+  ok(await ann.ask("DELETE", `/v1/files/${loose.id}`), 204);
+  no(await ann.socket.say("message.send", { conversation_id: people.group, client_msg_id: randomUUID(), text: "x", files: [file.id] }), "invalid_field");
+});
+
 test("one message: edits, reactions, deletion", async () => {
   const { ann, bob, stranger } = people, at = `/v1/conversations/${people.group}/messages`;
   const used = randomUUID();
@@ -371,6 +398,14 @@ test("refused: signing up where it is closed, or for the invited", async () => {
       const body = { username: `late${randomUUID().slice(0, 8)}`, password: PASSWORD, invitation: "none" };
       return (await rest(server.base, "POST", "/v1/auth/signup", { body })).body.code === code;
     });
+  }
+});
+
+test("refused: uploads where they are not wanted, or are too many", async () => {
+  const { ann } = people;
+  for (const [conf, code] of [["quota = 1", "quota_exceeded"], ["max_size = 0", "forbidden"]]) {
+    await configure(`files { ${conf} }`);
+    await until(`it is ${code}`, async () => (await ann.ask("POST", "/v1/files?name=x", { some: "bytes" })).body.code === code);
   }
 });
 

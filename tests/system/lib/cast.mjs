@@ -34,6 +34,13 @@ export function connect(server, p, auth = { token: p.token }) {
   });
 }
 
+/** A file whose content is JSON, so that tests may read it like any answer. */
+async function upload(server, p, name) {
+  const headers = { authorization: `Bearer ${p.token}`, "content-type": "text/plain" };
+  const r = await fetch(`${server.base}/v1/files?name=${name}`, { method: "POST", headers, body: JSON.stringify(SECRET) });
+  return (await r.json()).id;
+}
+
 /** Everybody, the conversations, and their secrets. */
 export async function cast(server) {
   const w = { server };
@@ -44,8 +51,10 @@ export async function cast(server) {
   await olga.must("PATCH", `/v1/conversations/${w.room}/members/${adam.id}`, { role: "admin" });
   w.ritas = (await rita.must("POST", `/v1/conversations/${w.room}/messages`, { client_msg_id: randomUUID(), text: `${SECRET} by rita` })).id;
   w.direct = (await olga.must("POST", "/v1/conversations", { type: "direct", members: [max.id] })).id;
+  w.file = await upload(server, olga, `of-the-room-${SECRET}`);
+  w.loose = await upload(server, olga, `of-olga-${SECRET}`);
   for (const id of [w.room, w.direct])
-    w[id] = await olga.must("POST", `/v1/conversations/${id}/messages`, { client_msg_id: randomUUID(), text: `${SECRET} in ${id}` });
+    w[id] = await olga.must("POST", `/v1/conversations/${id}/messages`, { client_msg_id: randomUUID(), text: `${SECRET} in ${id}`, files: id === w.room ? [w.file] : [] });
   w.message = w[w.room].id;
   w.seq = w[w.room].seq;
   await max.must("PUT", `/v1/messages/${w.message}/reactions/${encodeURIComponent("👍")}`);
@@ -66,8 +75,9 @@ export async function picture(w) {
   };
   for (const p of [w.olga, w.max])
     for (const path of ["/v1/users/me", "/v1/conversations", `/v1/conversations/${w.room}`, `/v1/conversations/${w.room}/members`,
-      `/v1/conversations/${w.room}/messages`, `/v1/conversations/${w.direct}/messages`, `/v1/messages/${w.message}`, "/v1/users/me/sessions"])
+      `/v1/conversations/${w.room}/messages`, `/v1/conversations/${w.direct}/messages`, `/v1/messages/${w.message}`, "/v1/users/me/sessions", `/v1/files/${w.file}`])
       await look(p, path);
+  await look(w.olga, `/v1/files/${w.loose}`);
   return state;
 }
 

@@ -114,13 +114,16 @@ function headerFaults(doc, headers) {
   return bad;
 }
 
+/** Is it the content of a file, about which a schema has nothing to say? */
+const anyType = (op, status) => op.doc.responses[status]?.content?.["*/*"] !== undefined;
+
 /** What is wrong with an answer of the server: status, headers, body. */
 export function answerFaults(method, pathname, status, headers, text) {
   const op = operation(method, pathname);
   const type = headers.get("content-type")?.split(";")[0];
   let body = null;
   try {
-    body = text ? JSON.parse(text) : null;
+    body = text && !(op && status < 400 && anyType(op, status)) ? JSON.parse(text) : null;
   } catch {
     return ["the body is not JSON"];
   }
@@ -144,6 +147,7 @@ function contentFaults(op, status, headers, type, body) {
   const doc = response.$ref ? lookup(response.$ref) : response;
   const at = response.$ref ? `openapi.yaml${response.$ref}` : `${op.at}${pointer("responses", status)}`;
   const bad = headerFaults(doc, headers);
+  if (anyType(op, status)) return bad;
   if (!doc.content) return body === null ? bad : [...bad, "a body where none is documented"];
   if (!doc.content[type]) return [...bad, `type ${type} is not documented`];
   return [...bad, ...faults(`${at}${pointer("content", type, "schema")}`, body)];
@@ -154,6 +158,7 @@ function requestFaults(op, text) {
   const doc = op?.doc.requestBody;
   if (!doc) return text ? ["a body where none is documented"] : [];
   const body = doc.$ref ? lookup(doc.$ref) : doc;
+  if (body.content["*/*"]) return [];
   const at = doc.$ref ? `openapi.yaml${doc.$ref}` : `${op.at}/requestBody`;
   if (!text) return body.required ? ["no body"] : [];
   return faults(`${at}${pointer("content", "application/json", "schema")}`, JSON.parse(text));
