@@ -100,6 +100,12 @@ test("disk full: refused and to be retried, readable, nothing lost, and it recov
   assert.deepEqual([...new Set(refusals.map((e) => e.status))], [503], JSON.stringify(refusals[0]));
   assert.ok(refusals.every((e) => e.code === "storage_full"), JSON.stringify(refusals.map((e) => e.code)));
 
+  fill(ballast);
+  const upload = await fetch(`${server.base}/v1/files?name=x`, { method: "POST", headers: { authorization: `Bearer ${users[0].token}` }, body: Buffer.alloc(1 << 20) });
+  assert.deepEqual([upload.status, (await upload.json()).code], [503, "storage_full"]);
+  const left = fs.readdirSync(path.join(state, "files"), { recursive: true }).filter((name) => name.includes("fil_"));
+  assert.deepEqual(left, [], "an upload that failed leaves nothing");
+
   const before = await history(server.base, users[1].token, room.id);
   assert.ok(before.length > 50, "the history can be read");
   const late = new Device(server.base, users[2], [room.id]);
