@@ -44,6 +44,8 @@ struct json_object *json_parse(const char *text, size_t len, const struct json_l
     const char **why_r);
 
 bool utf8_valid(const void *data, size_t len);
+/* Valid, and without control characters (C0, DEL and C1). */
+bool utf8_printable(const char *text);
 
 /* Appends s as a JSON string with quotes; s is valid UTF-8. */
 void json_put_string(struct buf *b, const char *s, size_t len);

@@ -74,6 +74,20 @@ utf8_valid(const void *data, size_t len)
 	return true;
 }
 
+bool
+utf8_printable(const char *text)
+{
+	if (!utf8_valid(text, strlen(text)))
+		return false;
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			return false;
+		if (*p == 0xc2 && p[1] < 0xa0) /* U+0080 to U+009F */
+			return false;
+	}
+	return true;
+}
+
 /*
  * How many of the bytes from p on are plain: printable ASCII, no quote, no backslash.
  * Eight at a time (Mycroft's test); it may stop early.

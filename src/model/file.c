@@ -13,17 +13,8 @@ file_name_valid(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (!len || len > FILE_NAME_BYTES || !utf8_valid(name, len))
-		return false;
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strchr(name, '/'))
-		return false;
-	for (const uint8_t *p = (const uint8_t *)name; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			return false;
-		if (*p == 0xc2 && p[1] < 0xa0) /* U+0080 to U+009F */
-			return false;
-	}
-	return true;
+	return len && len <= FILE_NAME_BYTES && utf8_printable(name) && !strchr(name, '/') &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 /* RFC 9110, 5.6.2 */

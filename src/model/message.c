@@ -192,15 +192,7 @@ message_emoji_valid(const char *emoji)
 {
 	size_t len = strlen(emoji);
 
-	if (!len || len > MESSAGE_EMOJI_MAX || !utf8_valid(emoji, len))
-		return false;
-	for (const uint8_t *p = (const uint8_t *)emoji; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			return false;
-		if (*p == 0xc2 && p[1] < 0xa0) /* U+0080 to U+009F */
-			return false;
-	}
-	return true;
+	return len && len <= MESSAGE_EMOJI_MAX && utf8_printable(emoji);
 }
 
 void

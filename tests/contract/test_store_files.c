@@ -48,6 +48,13 @@ add_file(
 	assert_int_equal(run_free(f, req), 0);
 }
 
+static void
+add_two(const struct fixture *f, const struct world *w, char a_r[ID_MAX], char b_r[ID_MAX])
+{
+	add_file(f, w->ann, 1, 1, a_r);
+	add_file(f, w->ann, 1, 1, b_r);
+}
+
 /* The state, or an error. */
 static int
 state_of(const struct fixture *f, const char *id)
@@ -192,8 +199,7 @@ a_claim_is_of_one_send(void **state)
 	char a[ID_MAX], b[ID_MAX];
 	struct store_req *req;
 
-	add_file(f, w.ann, 1, 1, a);
-	add_file(f, w.ann, 1, 1, b);
+	add_two(f, &w, a, b);
 	assert_claim(f, make_claim(w.ann, "c1", "msg_1", b, a), 0, "msg_1");
 	req = must(f, make(STORE_FILE_GET, a, NULL));
 	assert_int_equal(req->files[0].state, FILE_CLAIMED);
@@ -235,8 +241,7 @@ only_a_loose_file_is_deleted_by_its_owner(void **state)
 	char a[ID_MAX], b[ID_MAX];
 	struct store_req *req;
 
-	add_file(f, w.ann, 1, 1, a);
-	add_file(f, w.ann, 1, 1, b);
+	add_two(f, &w, a, b);
 	assert_claim(f, make_claim(w.ann, "c1", "msg_1", b, NULL), 0, "msg_1");
 	req = make(STORE_FILE_DELETE, a, NULL);
 	str_copy(req->user_id, ID_MAX, w.bob);
