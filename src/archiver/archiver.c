@@ -14,6 +14,8 @@
  * The hub hands over again what it holds and nobody reported as archived (a report can
  * be lost when either of the two dies): such events arrive by on_event and are applied
  * like a batch of the journal, without a commit.
+ *
+ * Uploaded files that nobody wants are sweep.c's.
  */
 #include "archiver/archiver.h"
 
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "archiver/sweep.h"
 #include "bus/bus.h"
 #include "bus/local.h"
 #include "journal/journal.h"
@@ -36,6 +39,7 @@
 struct archiver {
 	struct child *child;
 	struct store *store;
+	struct sweep *sweep;
 	struct journal_reader *reader;
 	struct bus *bus;
 	struct event **again; /* handed over by the hub, waiting for their batch */
@@ -104,6 +108,15 @@ same_again(struct archiver *a, struct store_req *old)
 	return req;
 }
 
+static bool
+deletes_a_message(const struct store_req *req)
+{
+	for (size_t i = 0; i < req->event_count; i++)
+		if (req->events[i]->type == EVENT_MESSAGE_DELETED)
+			return true;
+	return false;
+}
+
 static void
 applied(struct store_req *req)
 {
@@ -123,6 +136,8 @@ applied(struct store_req *req)
 			log_warn("archiver.commit_failed", "err=%s", error_code(err));
 	}
 	bus_archived(a->bus, req->events, req->event_count);
+	if (deletes_a_message(req))
+		sweep_soon(a->sweep); /* it may have had files */
 	log_debug("archiver.batch", "events=%zu total=%llu", req->event_count,
 	    (unsigned long long)a->archived);
 	store_req_free(&req);
@@ -146,6 +161,7 @@ archive_batch(struct archiver *a, struct event **events, size_t count, bool comm
 static void
 archive_next(struct archiver *a)
 {
+	int64_t began = clock_mono_ms();
 	struct event **events;
 	size_t count = 0;
 	int err;
@@ -167,9 +183,12 @@ archive_next(struct archiver *a)
 		return;
 	}
 	free(events);
-	if (err)
+	if (err) {
 		retry_later(a, "archiver.read_failed", err);
-	else if (a->draining)
+		return;
+	}
+	sweep_caught_up(a->sweep, began);
+	if (a->draining)
 		loop_stop();
 }
 
@@ -224,6 +243,7 @@ archiver_start(struct archiver *a)
 		fatal(EX_TEMPFAIL, "archiver.no_store", "path=%s err=%s", log_quote(path),
 		    error_code(err));
 	a->store = store_open(&store_sqlite, path, 1);
+	a->sweep = sweep_new(a->child, a->store);
 	a->bus = bus_local_new(&bus_handler, a);
 	err = journal_local_reader_open(&opts, on_wake, a, &a->reader);
 	if (err)
@@ -260,6 +280,12 @@ on_message(struct child *ch, struct imsg *m)
 	}
 }
 
+static void
+on_reloaded(struct child *ch)
+{
+	sweep_reloaded(((struct archiver *)ch->arg)->sweep);
+}
+
 int
 archiver_main(struct child *ch)
 {
@@ -271,10 +297,12 @@ archiver_main(struct child *ch)
 	ev_init(&a.retry, retry);
 	a.retry.data = &a;
 	archiver_start(&a);
+	ch->reloaded = on_reloaded;
 	status = child_run(ch);
 	ev_timer_stop(loop_ev(), &a.retry);
 	journal_reader_close(&a.reader);
 	bus_close(&a.bus);
+	sweep_free(&a.sweep);
 	store_close(&a.store);
 	store_req_free(&a.waiting);
 	for (size_t i = 0; i < a.again_count; i++)
