@@ -10,10 +10,11 @@
  *
  * The first pass is for files that were never sent.  The second is for those claimed by a
  * send that came to nothing, and must not take the file of a message that is on its way to
- * the archive.  So a claim is left alone for CLAIM_MS more than a loose file; the journal
- * must have been read to its end SEND_MS or more after it, when the send had ended and the
- * reader had noticed its spool; and this process must have run for CLAIM_MS, in which
- * workers that were started with it replay what their predecessors left.
+ * the archive.  So a claim is left alone for CLAIM_MS more than a loose file, because a send
+ * can hang while other processes restart; the journal must have been read to its end SEND_MS
+ * or more after it, when the send had ended and the reader had noticed its spool; and this
+ * process must have run for START_MS, in which workers that were started with it replay what
+ * their predecessors left.
  * All that by the monotonic clock, because what was read does not change with the date.
  */
 #include "archiver/sweep.h"
@@ -28,8 +29,9 @@
 
 #define ROUND_S  60.0
 #define SOON_S   0.5
-#define CLAIM_MS 30000
+#define CLAIM_MS 3600000
 #define SEND_MS  20000
+#define START_MS 30000
 
 /* A file of the page. */
 struct doomed {
@@ -97,7 +99,7 @@ may_take_claims(const struct sweep *s)
 {
 	int64_t now = clock_mono_ms(), keep = s->child->conf->files_keep;
 
-	return s->caught_up_ms && now - s->started_ms >= CLAIM_MS &&
+	return s->caught_up_ms && now - s->started_ms >= START_MS &&
 	       now - s->caught_up_ms <= keep + CLAIM_MS - SEND_MS;
 }
 

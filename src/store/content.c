@@ -8,7 +8,10 @@
  *   closed, and at most one job has it;
  * - while it is busy, what is marked so belongs to the job, else to the loop: no locks;
  * - a file that nobody was told of has no name in the end: a commit whose caller has gone
- *   before he could hear of it is taken back.
+ *   before he could hear of it is taken back;
+ * - a file is open only within a job: slow clients must not be able to hold descriptors, of
+ *   which a process has few more than connections.  (An error of writing back that came
+ *   while nobody had it open is told to the next who opens it, and so to the fsync.)
  */
 #include "store/content.h"
 
@@ -39,7 +42,6 @@ struct handle {
 	struct content *c; /* NULL: was closed */
 	char id[ID_MAX];   /* "": was none */
 	/* the job's while busy */
-	int fd; /* -1: not open */
 	enum place place;
 	struct buf piece; /* to be written, or what was read */
 	uint64_t offset;
@@ -103,9 +105,9 @@ whole_path(const struct handle *h)
 }
 
 static int
-sync_dir(const char *path)
+sync_path(const char *path, int mode)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+	int fd = open(path, mode | O_CLOEXEC), err;
 
 	if (fd < 0)
 		return -1;
@@ -134,17 +136,17 @@ static int
 write_piece(struct handle *h)
 {
 	char *path = new_path(h);
-	int err = 0;
+	int mode = h->place == NOWHERE ? O_CREAT | O_EXCL : O_APPEND, err = 0;
+	int fd = open(path, O_WRONLY | O_CLOEXEC | mode, 0600);
 
-	if (h->fd < 0) {
-		h->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (h->fd >= 0)
-			h->place = IN_NEW;
-	}
-	if (h->fd < 0)
-		err = failed("create", path);
-	else if (write_all(h->fd, &h->piece) < 0)
+	if (fd >= 0)
+		h->place = IN_NEW;
+	if (fd < 0)
+		err = failed("open", path);
+	else if (write_all(fd, &h->piece) < 0)
 		err = failed("write", path);
+	if (fd >= 0)
+		close(fd);
 	free(path);
 	return err;
 }
@@ -161,13 +163,13 @@ give_name(struct handle *h)
 
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		err = failed("mkdir", folder);
-	else if (sync_dir(h->c->dir) < 0)
+	else if (sync_path(h->c->dir, O_RDONLY) < 0)
 		err = failed("sync", h->c->dir);
 	else if (rename(from, to) < 0)
 		err = failed("rename", to);
 	else
 		h->place = UNDER_NAME;
-	if (!err && sync_dir(folder) < 0)
+	if (!err && sync_path(folder, O_RDONLY) < 0)
 		err = failed("sync", folder);
 	free(from);
 	free(folder);
@@ -179,10 +181,8 @@ static int
 sync_file(struct handle *h)
 {
 	char *path = new_path(h);
-	int err = 0;
+	int err = sync_path(path, O_WRONLY) < 0 ? failed("sync", path) : 0;
 
-	if (fsync(h->fd) < 0)
-		err = failed("sync", path);
 	free(path);
 	return err;
 }
@@ -190,32 +190,19 @@ sync_file(struct handle *h)
 static int
 commit(struct handle *h)
 {
-	int err = h->fd < 0 ? write_piece(h) : 0;
+	int err = h->place == NOWHERE ? write_piece(h) : 0;
 
 	if (!err)
 		err = sync_file(h);
-	if (err)
-		return err;
-	close(h->fd);
-	h->fd = -1;
-	return give_name(h);
+	return err ? err : give_name(h);
 }
 
 static int
-open_to_read(struct handle *h, const char *path)
-{
-	h->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (h->fd >= 0)
-		return 0;
-	return errno == ENOENT ? ERR_NOT_FOUND : failed("open", path);
-}
-
-static int
-read_at(struct handle *h, const char *path)
+read_at(struct handle *h, int fd, const char *path)
 {
 	buf_reserve(&h->piece, h->len);
 	while (h->piece.len < h->len) {
-		ssize_t n = pread(h->fd, h->piece.data + h->piece.len, h->len - h->piece.len,
+		ssize_t n = pread(fd, h->piece.data + h->piece.len, h->len - h->piece.len,
 		    (off_t)(h->offset + h->piece.len));
 
 		if (n < 0 && errno == EINTR)
@@ -233,14 +220,18 @@ static int
 read_piece(struct handle *h)
 {
 	char *path;
-	int err;
+	int fd, err = 0;
 
 	if (!*h->id)
 		return ERR_NOT_FOUND;
 	path = whole_path(h);
-	err = h->fd < 0 ? open_to_read(h, path) : 0;
-	if (!err && h->offset <= (uint64_t)INT64_MAX - h->len) /* no file is longer */
-		err = read_at(h, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		err = errno == ENOENT ? ERR_NOT_FOUND : failed("open", path);
+	else if (h->offset <= (uint64_t)INT64_MAX - h->len) /* no file is longer */
+		err = read_at(h, fd, path);
+	if (fd >= 0)
+		close(fd);
 	free(path);
 	return err;
 }
@@ -268,12 +259,9 @@ clean_up(struct handle *h)
 		     : h->place == IN_NEW           ? new_path(h)
 						    : whole_path(h);
 
-	if (h->fd >= 0)
-		close(h->fd);
 	if (path && unlink(path) < 0 && errno != ENOENT)
 		failed("clean_up", path);
 	free(path);
-	h->fd = -1;
 	h->place = NOWHERE;
 	return 0;
 }
@@ -295,7 +283,6 @@ static struct handle *
 handle_init(struct handle *h, struct content *c, const char *id)
 {
 	h->c = c;
-	h->fd = -1;
 	if (id_valid(id, "fil"))
 		str_copy(h->id, sizeof(h->id), id);
 	buf_init(&h->piece);
@@ -345,7 +332,7 @@ handle_close(struct handle *h)
 	h->closed = true;
 	if (h->busy)
 		return;
-	if (h->c && (h->fd >= 0 || (h->place != NOWHERE && !h->told)))
+	if (h->c && h->place != NOWHERE && !h->told)
 		start(h, clean_up);
 	else
 		handle_free(h);
@@ -398,7 +385,7 @@ make_root(const char *dir)
 	bool made = mkdir(dir, 0700) == 0;
 	bool ok = made || make_dir(dir);
 
-	if (ok && sync_dir(parent) < 0 && made) {
+	if (ok && sync_path(parent, O_RDONLY) < 0 && made) {
 		ok = false;
 		log_error("content.open_failed",
 		    "path=%s err=%s; its directory cannot be synced, check the disk",

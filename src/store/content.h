@@ -54,7 +54,7 @@ void content_writer_close(struct content_writer **w);
 
 /* ---- reading ---- */
 
-/* id need not be there: the first read says ERR_NOT_FOUND. */
+/* id need not be there: a read says ERR_NOT_FOUND, also when it was removed meanwhile. */
 struct content_reader *content_reader_open(struct content *c, const char *id);
 /* data is valid in the call; len is shorter than asked for only at the end of the file. */
 typedef void (*content_read_cb)(void *arg, int err, const void *data, size_t len);

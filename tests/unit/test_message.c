@@ -155,6 +155,32 @@ an_edit_shows_the_newest_text_too(void **state)
 }
 
 static void
+a_deletion_takes_files_and_an_edit_leaves_them(void **state)
+{
+	struct event *ev =
+	    make(EVENT_MESSAGE_CREATED, ANN, 1, "{\"text\":\"one\",\"files\":[{\"id\":\"x\"}]}");
+	struct event *edit = make(EVENT_MESSAGE_UPDATED, ANN, 2, "{\"text\":\"two\"}");
+	struct event *gone = make(EVENT_MESSAGE_DELETED, ANN, 3, "{}");
+	struct message_state *s = message_state_new(MSG);
+	struct buf b;
+
+	buf_init(&b);
+	message_state_fold(s, edit);
+	message_envelope(&b, ev, s);
+	assert_non_null(
+	    strstr(buf_cstr(&b), "\"data\":{\"text\":\"two\",\"files\":[{\"id\":\"x\"}],"));
+	message_state_fold(s, gone);
+	buf_clear(&b);
+	message_envelope(&b, ev, s);
+	assert_null(strstr(buf_cstr(&b), "files"));
+	buf_fini(&b);
+	message_state_free(&s);
+	event_unref(&ev);
+	event_unref(&edit);
+	event_unref(&gone);
+}
+
+static void
 what_nothing_happened_to_is_as_it_was_written(void **state)
 {
 	struct event *ev = make(EVENT_MESSAGE_CREATED, ANN, 1, "{ \"text\":\"\\u00e9\" }");
@@ -219,6 +245,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(folding_is_unordered),
 	    cmocka_unit_test(an_edit_shows_the_newest_text_too),
+	    cmocka_unit_test(a_deletion_takes_files_and_an_edit_leaves_them),
 	    cmocka_unit_test(what_nothing_happened_to_is_as_it_was_written),
 	    cmocka_unit_test(emoji_are_counted_and_checked),
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What only a file can show: a database of a newer server, one that vanished, and a file
- * system that is really full.  The rules of store.h are in tests/contract/test_store.c.
+ * What only a file can show: a database of a newer server, one of an older, one that
+ * vanished, and a file system that is really full.  The rules of store.h are in
+ * tests/contract/test_store.c.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -130,6 +131,31 @@ check_count(void *h, int batches)
 	store_req_free(&req);
 }
 
+/* What version 6 made is taken away, so this is what a server of version 5 left. */
+static void
+a_database_of_version_5_gets_files_and_keeps_the_rest(void **state)
+{
+	struct store_req *req = make_batch(0);
+	void *h;
+
+	assert_int_equal(store_sqlite.prepare(where), 0);
+	assert_int_equal(version("DROP TABLE files; PRAGMA user_version=5"), 5);
+	h = store_sqlite.open_handle(where);
+	assert_int_equal(store_run(&store_sqlite, h, req), 0);
+	store_req_free(&req);
+	store_sqlite.close_handle(h);
+	assert_int_equal(store_sqlite.prepare(where), 0);
+	assert_int_equal(version(""), 6);
+	assert_true(logged("store.upgrade"));
+	h = store_sqlite.open_handle(where);
+	check_count(h, 1);
+	req = store_req_new(STORE_FILES_SWEEP, NULL, NULL);
+	req->limit = 1;
+	assert_int_equal(store_run(&store_sqlite, h, req), 0);
+	store_req_free(&req);
+	store_sqlite.close_handle(h);
+}
+
 static void
 fill(void)
 {
@@ -184,12 +210,14 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		a_database_of_a_newer_server_is_left_alone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
+		a_database_of_version_5_gets_files_and_keeps_the_rest, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
 		a_handle_does_not_make_an_empty_database, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_full_file_system_loses_nothing_that_was_confirmed, setup, unmount),
 	};
 
-	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_ERROR);
+	log_init("test", -1, LOG_TO_STDERR, LOG_LVL_INFO);
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);
 }

@@ -226,7 +226,7 @@ what_cannot_be_removed_is_not_forgotten(void **state)
 	assert_int_equal(doomed_count, 1);
 	assert_int_equal(forgets, 1); /* none when there is nothing to forget */
 	sweep_caught_up(sweep, clock_mono_ms());
-	sweep->started_ms -= CLAIM_MS;
+	sweep->started_ms -= START_MS;
 	run_round();
 	assert_int_equal(claim_sweeps, 1); /* claims do not wait for it */
 	assert_int_equal(rmdir(path_of(doomed[0], false)), 0);
@@ -304,7 +304,7 @@ claims_wait_until_all_that_was_sent_is_archived(void **state)
 
 	sweep_caught_up(sweep, now);
 	assert_int_equal(asked_for_claims(), 0); /* workers may be replaying */
-	sweep->started_ms = now - CLAIM_MS;
+	sweep->started_ms = now - START_MS;
 	assert_int_equal(asked_for_claims(), 1);
 	assert_in_range(
 	    clock_wall_ms() - claims_before, KEEP_MS + CLAIM_MS, KEEP_MS + CLAIM_MS + 5000);
