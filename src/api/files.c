@@ -6,9 +6,9 @@
  * read piece by piece, the next when the client has taken the last.
  *
  * What users upload is served from the same origin as the page, so no browser may take it
- * for a part of the page: the type is what the uploader said and is not guessed, only
- * pictures, sound and plain text are shown, everything else is saved, and all of it is in a
- * sandbox without scripts.
+ * for a part of the page: only pictures, sound, video and plain text have the type that the
+ * uploader said, and are shown; everything else is octets, which no page can use as a script
+ * or a style, to be saved; nothing is guessed, and all of it is in a sandbox without scripts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +89,7 @@ struct download {
 static void
 download_free(struct download *d)
 {
-	content_reader_close(&d->reader);
+	chat_file_close(&d->reader);
 	if (d->call)
 		api_free_call(d->call);
 	free(d);
@@ -119,7 +119,7 @@ download_pull(void *arg, size_t max)
 {
 	struct download *d = arg;
 
-	if (content_read(d->reader, d->at, max, piece_read, d) < 0)
+	if (chat_file_read(d->reader, d->at, max, piece_read, d) < 0)
 		http_stream_fail(d->stream);
 }
 
@@ -132,7 +132,7 @@ is_shown(const char *type)
 	    "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "text/plain"};
 
 	if (strncmp(type, "audio/", 6) == 0 || strncmp(type, "video/", 6) == 0)
-		return true;
+		return !strchr(type, '+'); /* "video/x+xml" is XML */
 	for (size_t i = 0; i < sizeof(shown) / sizeof(*shown); i++)
 		if (strcmp(type, shown[i]) == 0)
 			return true;
@@ -184,15 +184,22 @@ answer_content(struct download *d, const void *data, size_t len)
 		buf_printf(&headers, "Content-Range: bytes %llu-%llu/%lld\r\n",
 		    (unsigned long long)d->at, (unsigned long long)d->end - 1,
 		    (long long)d->file.size);
-	if (strcmp(type, "text/plain") == 0)
+	if (!is_shown(type))
+		type = "application/octet-stream";
+	else if (strcmp(type, "text/plain") == 0)
 		type = "text/plain; charset=utf-8";
 	api_free_call(d->call);
 	d->call = NULL;
 	d->at += len;
-	d->stream = http_reply_stream(
-	    r, d->part ? 206 : 200, type, buf_cstr(&headers), size, &download_source, d);
+	if (http_method(r) == HTTP_HEAD) {
+		http_reply(r, d->part ? 206 : 200, type, buf_cstr(&headers), NULL, size);
+		download_free(d);
+	} else {
+		d->stream = http_reply_stream(
+		    r, d->part ? 206 : 200, type, buf_cstr(&headers), size, &download_source, d);
+	}
 	buf_fini(&headers);
-	if (len)
+	if (len && d->stream)
 		http_stream_put(d->stream, data, len);
 }
 
@@ -239,7 +246,7 @@ download(struct api_call *call, const struct file *f, uint64_t at, uint64_t end)
 	if (at == end)
 		answer_content(d, NULL, 0);
 	else
-		err = content_read(d->reader, at,
+		err = chat_file_read(d->reader, at,
 		    end - at < HTTP_PIECE ? (size_t)(end - at) : HTTP_PIECE, first_read, d);
 	if (err < 0) {
 		api_fail(call, err, NULL, NULL);

@@ -10,12 +10,12 @@
  *
  * The first pass is for files that were never sent.  The second is for those claimed by a
  * send that came to nothing, and must not take the file of a message that is on its way to
- * the archive.  So a claim is left alone for CLAIM_MS more than a loose file, because a send
- * can hang while other processes restart; the journal must have been read to its end SEND_MS
- * or more after it, when the send had ended and the reader had noticed its spool; and this
- * process must have run for START_MS, in which workers that were started with it replay what
- * their predecessors left.
- * All that by the monotonic clock, because what was read does not change with the date.
+ * the archive, however long the hub or a worker has been away.  So a claim is left alone for
+ * CLAIM_MS more than a loose file; the journal must have been read to its end SEND_MS or more
+ * after it, when the reader had noticed its spool; and this process must have run for START_MS,
+ * in which workers that were started with it replay what their predecessors left.
+ * All that by the monotonic clock, because what was read does not change with the date; and
+ * when the date jumps, START_MS and the reading of the journal begin anew.
  */
 #include "archiver/sweep.h"
 
@@ -29,9 +29,10 @@
 
 #define ROUND_S  60.0
 #define SOON_S   0.5
-#define CLAIM_MS 3600000
+#define CLAIM_MS (7 * 24 * 3600 * INT64_C(1000))
 #define SEND_MS  20000
-#define START_MS 30000
+#define START_MS (3600 * INT64_C(1000))
+#define JUMP_MS  10000 /* of the date, in one round */
 
 /* A file of the page. */
 struct doomed {
@@ -47,6 +48,7 @@ struct sweep {
 	ev_timer timer;
 	int64_t started_ms;
 	int64_t caught_up_ms; /* monotonic; 0: never */
+	int64_t date_ms;      /* wall clock less the monotonic one, in the last round */
 	bool busy;            /* a round is under way */
 	bool again;           /* the next one soon */
 	bool claimed;         /* the second pass */
@@ -114,12 +116,26 @@ end_pass(struct sweep *s)
 	ask(s);
 }
 
+/* What was claimed a moment ago may look old now. */
+static void
+look_at_the_date(struct sweep *s)
+{
+	int64_t now = clock_mono_ms(), date_ms = clock_wall_ms() - now;
+
+	if (llabs(date_ms - s->date_ms) > JUMP_MS) {
+		s->started_ms = now;
+		s->caught_up_ms = 0;
+	}
+	s->date_ms = date_ms;
+}
+
 static void
 begin_round(struct ev_loop *l, ev_timer *w, int revents)
 {
 	struct sweep *s = w->data;
 
 	(void)l, (void)revents;
+	look_at_the_date(s);
 	s->busy = true;
 	s->claimed = false;
 	s->said = false;
@@ -127,7 +143,7 @@ begin_round(struct ev_loop *l, ev_timer *w, int revents)
 	if (!s->content) {
 		char *dir = xasprintf("%s/files", s->child->conf->state_dir);
 
-		s->content = content_open(dir, -1);
+		s->content = content_open(dir, -1, 0);
 		free(dir);
 	}
 	if (s->content)
@@ -265,6 +281,7 @@ sweep_new(const struct child *ch, struct store *store)
 	s->child = ch;
 	s->store = store;
 	s->started_ms = clock_mono_ms();
+	s->date_ms = clock_wall_ms() - s->started_ms;
 	ev_init(&s->timer, begin_round);
 	s->timer.data = s;
 	schedule(s, 0);

@@ -44,7 +44,7 @@ struct chat_opts {
 	bool keep_edits;
 	int64_t max_reactions; /* different emoji of one message */
 	size_t file_max;       /* bytes of an upload; 0: there are none */
-	size_t file_quota;     /* of all files of a user; 0: no limit */
+	int64_t file_quota;    /* of all files of a user; 0: no limit */
 	enum chat_signup_mode signup;
 	enum conversation_history history; /* of new conversations that do not say */
 	int64_t access_ttl, refresh_ttl; /* ms */
@@ -360,8 +360,10 @@ struct chat_upload_ops {
 };
 /*
  * name: of the file; type: a Content-Type, or NULL.  NULL: it was answered: ERR_INVALID_FIELD
- * (/name, /type), ERR_FORBIDDEN: there are no uploads.
+ * (/name, /type), ERR_FORBIDDEN: there are no uploads, ERR_RATE_LIMITED: CHAT_UPLOADS of the
+ * user are under way at this worker.
  */
+#define CHAT_UPLOADS 4
 struct chat_upload *chat_upload_begin(struct chat *c, const char *user, const char *name,
     const char *type, const struct chat_upload_ops *ops, void *arg);
 size_t chat_upload_max(const struct chat *c); /* bytes; the caller sees to it */
@@ -378,7 +380,11 @@ void chat_file_get(struct chat *c, const char *user, const char *id, chat_done d
 /* f: valid in the call; only without err.  Runs once, maybe at once. */
 typedef void (*chat_file_cb)(void *arg, int err, const struct file *f);
 void chat_file_find(struct chat *c, const char *user, const char *id, chat_file_cb cb, void *arg);
+/* The bytes of it, as of content.h. */
 struct content_reader *chat_file_open(struct chat *c, const char *id);
+int chat_file_read(struct content_reader *r, uint64_t offset, size_t len, content_read_cb cb,
+    void *arg);
+void chat_file_close(struct content_reader **r);
 /* The owner's, while no message has it: else ERR_FILE_IN_USE. */
 void chat_file_delete(struct chat *c, const char *user, const char *id, chat_done done, void *arg);
 

@@ -65,7 +65,7 @@ struct client {
 };
 
 struct send_op;
-struct syncing;
+struct tally;
 struct membership_check;
 struct teller;
 struct typing_state;
@@ -89,7 +89,8 @@ struct chat {
 	struct send_op *lookups; /* in order of arrival, waiting for the store's look-up */
 	struct send_op *sends;   /* everything else under way */
 	size_t send_count;
-	struct syncing *syncing; /* who has syncs under way; history.c */
+	struct tally *syncing;   /* who has syncs under way; history.c */
+	struct tally *uploading; /* the same of uploads; files.c */
 	struct revoked *revoked; /* by session id */
 	bool revocations_loading, revocations_again;
 	ev_timer revocation_tick;

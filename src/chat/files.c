@@ -15,6 +15,7 @@
 
 #include "chat/chat_int.h"
 #include "chat/present.h"
+#include "chat/tally.h"
 #include "lib/clock.h"
 
 /* ---- uploading ---- */
@@ -25,14 +26,44 @@ struct chat_upload {
 	struct content_writer *writer;
 	const struct chat_upload_ops *ops;
 	void *arg;
+	struct tally *tally;
 	bool storing; /* the store is writing the row */
+	bool has_row; /* of an upload that is not complete */
 	bool gone;    /* nobody waits for the answer */
 };
+
+static struct store_req *
+file_req(enum store_op op, void (*done)(struct store_req *), void *arg, const char *id)
+{
+	struct store_req *req = store_req_new(op, done, arg);
+
+	str_copy(req->id, sizeof(req->id), id);
+	return req;
+}
+
+static void
+row_forgotten(struct store_req *req)
+{
+	store_req_free(&req);
+}
+
+/* Of an upload that came to nothing; if this fails it is swept later. */
+static void
+forget_row(struct chat_upload *u)
+{
+	struct store_req *req = file_req(STORE_FILE_DELETE, row_forgotten, NULL, u->file.id);
+
+	str_copy(req->user_id, sizeof(req->user_id), u->file.owner);
+	chat_store(u->chat, req);
+}
 
 static void
 upload_free(struct chat_upload *u)
 {
+	if (u->has_row)
+		forget_row(u);
 	content_writer_close(&u->writer);
+	tally_leave(&u->chat->uploading, &u->tally);
 	free(u);
 }
 
@@ -48,7 +79,8 @@ chat_upload_begin(struct chat *c, const char *user, const char *name, const char
     const struct chat_upload_ops *ops, void *arg)
 {
 	struct chat_upload *u;
-	struct file f = {.created_ms = clock_wall_ms()};
+	struct tally *tally;
+	struct file f = {.size = 0};
 	const char *pointer = NULL;
 
 	if (!file_name_valid(name))
@@ -60,11 +92,17 @@ chat_upload_begin(struct chat *c, const char *user, const char *name, const char
 		    pointer, pointer ? "invalid" : NULL);
 		return NULL;
 	}
+	tally = tally_enter(&c->uploading, user, CHAT_UPLOADS);
+	if (!tally) {
+		chat_answer_error(ops->done, arg, ERR_RATE_LIMITED, NULL, NULL);
+		return NULL;
+	}
 	id_new(f.id, "fil");
 	str_copy(f.owner, sizeof(f.owner), user);
 	str_copy(f.name, sizeof(f.name), name);
 	u = xcalloc(1, sizeof(*u));
 	u->chat = c;
+	u->tally = tally;
 	u->file = f;
 	u->writer = content_create(c->content, f.id);
 	u->ops = ops;
@@ -100,31 +138,6 @@ chat_upload_data(struct chat_upload *u, struct buf *b)
 		upload_fail(u, err);
 }
 
-static struct store_req *
-file_req(enum store_op op, void (*done)(struct store_req *), void *arg, const char *id)
-{
-	struct store_req *req = store_req_new(op, done, arg);
-
-	str_copy(req->id, sizeof(req->id), id);
-	return req;
-}
-
-static void
-row_forgotten(struct store_req *req)
-{
-	store_req_free(&req);
-}
-
-/* Of an upload that came to nothing; if this fails it is swept later. */
-static void
-forget_row(struct chat_upload *u)
-{
-	struct store_req *req = file_req(STORE_FILE_DELETE, row_forgotten, NULL, u->file.id);
-
-	str_copy(req->user_id, sizeof(req->user_id), u->file.owner);
-	chat_store(u->chat, req);
-}
-
 static void
 committed(void *arg, int err)
 {
@@ -132,10 +145,10 @@ committed(void *arg, int err)
 	struct buf json;
 
 	if (err) {
-		forget_row(u);
 		upload_fail(u, err);
 		return;
 	}
+	u->has_row = false;
 	buf_init(&json);
 	file_put_json(&json, &u->file);
 	chat_answer_json(u->ops->done, u->arg, true, &json);
@@ -151,9 +164,8 @@ stored(struct store_req *req)
 
 	store_req_free(&req);
 	u->storing = false;
+	u->has_row = !err;
 	if (u->gone) {
-		if (!err)
-			forget_row(u);
 		upload_free(u);
 		return;
 	}
@@ -168,8 +180,9 @@ chat_upload_end(struct chat_upload *u)
 {
 	struct store_req *req = store_req_new(STORE_FILE_CREATE, stored, u);
 
+	u->file.created_ms = clock_wall_ms(); /* files.keep counts from here */
 	req->file = u->file;
-	req->limit = u->chat->opts.file_quota;
+	req->quota = u->chat->opts.file_quota;
 	u->storing = true;
 	chat_store(u->chat, req);
 }
@@ -274,6 +287,18 @@ struct content_reader *
 chat_file_open(struct chat *c, const char *id)
 {
 	return content_reader_open(c->content, id);
+}
+
+int
+chat_file_read(struct content_reader *r, uint64_t offset, size_t len, content_read_cb cb, void *arg)
+{
+	return content_read(r, offset, len, cb, arg);
+}
+
+void
+chat_file_close(struct content_reader **r)
+{
+	content_reader_close(r);
 }
 
 /* ---- what is known of it; deleting ---- */

@@ -8,8 +8,13 @@
 
 #include "chat/chat_int.h"
 #include "chat/range.h"
+#include "chat/tally.h"
 
-#define SYNC_BYTES   (512 * 1024) /* after which a sync ends, with more: true */
+#define SYNC_BYTES (512 * 1024) /* after which a sync ends, with more: true */
+/*
+ * Answers that are being put together take memory, so who asks again and again without
+ * waiting for them is refused: so many at once for all clients of a user at this worker.
+ */
 #define SYNCS_A_USER 8
 
 static void
@@ -141,19 +146,9 @@ chat_history(
 
 /* ---- sync ---- */
 
-/*
- * Answers that are being put together take memory, so who asks again and again without
- * waiting for them is refused: SYNCS_A_USER at once for all clients of a user at this worker.
- */
-struct syncing {
-	char user[ID_MAX];
-	unsigned int count;
-	UT_hash_handle hh;
-};
-
 struct sync_op {
 	struct chat *chat;
-	struct syncing *syncing;
+	struct tally *tally;
 	struct chat_sync_entry *entries;
 	size_t count, next;
 	size_t left; /* events that may still go into the answer */
@@ -164,33 +159,6 @@ struct sync_op {
 };
 
 static void sync_go_on(struct sync_op *op);
-
-/* NULL: the user has too many under way. */
-static struct syncing *
-sync_enter(struct chat *c, const char *user)
-{
-	struct syncing *s;
-
-	HASH_FIND_STR(c->syncing, user, s);
-	if (s && s->count >= SYNCS_A_USER)
-		return NULL;
-	if (!s) {
-		s = xcalloc(1, sizeof(*s));
-		str_copy(s->user, sizeof(s->user), user);
-		HASH_ADD_STR(c->syncing, user, s);
-	}
-	s->count++;
-	return s;
-}
-
-static void
-sync_leave(struct sync_op *op)
-{
-	if (--op->syncing->count)
-		return;
-	HASH_DEL(op->chat->syncing, op->syncing);
-	free(op->syncing);
-}
 
 static void
 sync_end(struct sync_op *op, int err)
@@ -207,7 +175,7 @@ sync_end(struct sync_op *op, int err)
 		chat_answer_json(op->done, op->arg, false, &json);
 		buf_fini(&json);
 	}
-	sync_leave(op);
+	tally_leave(&op->chat->syncing, &op->tally);
 	buf_fini(&op->events);
 	buf_fini(&op->gone);
 	free(op->entries);
@@ -294,17 +262,17 @@ void
 chat_sync(struct chat *c, const char *user, const struct chat_sync_entry *entries, size_t count,
     size_t limit, chat_done done, void *arg)
 {
-	struct syncing *syncing = sync_enter(c, user);
+	struct tally *tally = tally_enter(&c->syncing, user, SYNCS_A_USER);
 	struct store_req *req;
 	struct sync_op *op;
 
-	if (!syncing) {
+	if (!tally) {
 		chat_answer_error(done, arg, ERR_RATE_LIMITED, NULL, NULL);
 		return;
 	}
 	op = xcalloc(1, sizeof(*op));
 	op->chat = c;
-	op->syncing = syncing;
+	op->tally = tally;
 	op->entries = xcalloc(count + 1, sizeof(*entries));
 	memcpy(op->entries, entries, count * sizeof(*entries));
 	op->count = count;

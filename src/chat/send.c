@@ -281,6 +281,8 @@ claimed(struct store_req *req)
 		op->refusal = ERR_INVALID_FIELD;
 		op->pointer = "/files";
 		op->reason = req->err == ERR_CONFLICT ? "in_use" : "no_such_file";
+	} else if (req->err == ERR_ID_REUSED) {
+		op->refusal = req->err;
 	} else if (req->err) {
 		op->lookup_err = req->err;
 	} else {

@@ -33,7 +33,7 @@
 #include "model/error.h"
 
 #define THREADS   2
-#define QUEUE_MAX 1000 /* queued or running, besides those that clean up */
+#define QUEUE_MAX 1000 /* queued or running, beyond which nothing new is begun */
 
 /* Which name the file of a writer has. */
 enum place { NOWHERE, IN_NEW, UNDER_NAME };
@@ -50,6 +50,7 @@ struct handle {
 	int (*work)(struct handle *h);
 	/* the loop's */
 	bool busy, closed;
+	bool begun;  /* what was begun is not refused half-way */
 	bool once;   /* a removal: nobody has a handle to close */
 	bool failed; /* a writer: can only be closed */
 	bool told;   /* its commit is known to the caller */
@@ -236,18 +237,23 @@ read_piece(struct handle *h)
 	return err;
 }
 
+/* Synced also where there is nothing: a removal before this one may not have been. */
 static int
 remove_whole(struct handle *h)
 {
-	char *path;
+	char *path, *folder;
 	int err = 0;
 
 	if (!*h->id)
 		return ERR_NOT_FOUND;
 	path = whole_path(h);
+	folder = folder_path(h);
 	if (unlink(path) < 0 && errno != ENOENT)
 		err = failed("remove", path);
+	else if (sync_path(folder, O_RDONLY) < 0 && errno != ENOENT)
+		err = failed("sync", folder);
 	free(path);
+	free(folder);
 	return err;
 }
 
@@ -317,8 +323,9 @@ submit(struct handle *h, int (*work)(struct handle *h), content_done done, void 
 	assert(!h->busy && !h->failed && !h->told);
 	if (!h->c)
 		return ERR_UNAVAILABLE;
-	if (job_pool_waiting(h->c->pool) >= QUEUE_MAX)
+	if (!h->begun && job_pool_waiting(h->c->pool) >= QUEUE_MAX)
 		return ERR_OVERLOADED;
+	h->begun = true;
 	h->done = done;
 	h->arg = arg;
 	start(h, work);
@@ -416,14 +423,41 @@ empty_dir(const char *path)
 	return true;
 }
 
+/* Those that slots 0 to slots - 1 do not empty themselves; each is left to one of them. */
+static bool
+empty_left_slots(const char *dir, int slot, int slots)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	int n, end;
+
+	while (d && (e = readdir(d))) {
+		char *path;
+		bool ours = sscanf(e->d_name, "new.%d%n", &n, &end) == 1 && !e->d_name[end] &&
+			    n >= slots && n % slots == slot;
+
+		if (!ours)
+			continue;
+		path = xasprintf("%s/%s", dir, e->d_name);
+		if (empty_dir(path) && rmdir(path) < 0)
+			log_warn("content.left_over", "path=%s err=%s", log_quote(path),
+			    log_quote(strerror(errno)));
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	return d != NULL;
+}
+
 struct content *
-content_open(const char *dir, int slot)
+content_open(const char *dir, int slot, int slots)
 {
 	struct job_pool_opts opts = {.name = "content", .threads = THREADS, .queue = UINT_MAX};
 	char *new = slot < 0 ? NULL : xasprintf("%s/new.%d", dir, slot);
 	struct content *c;
 
-	if (!make_root(dir) || (new && (!make_dir(new) || !empty_dir(new)))) {
+	if (!make_root(dir) ||
+	    (new && (!make_dir(new) || !empty_dir(new) || !empty_left_slots(dir, slot, slots)))) {
 		free(new);
 		return NULL;
 	}

@@ -30,8 +30,12 @@ struct content;
 struct content_writer;
 struct content_reader;
 
-/* slot < 0: only removes (the archiver).  Makes dir if need be; NULL: logged, with what to do. */
-struct content *content_open(const char *dir, int slot);
+/*
+ * slot < 0: only removes (the archiver); slots: how many there are, so that what slots that are
+ * no more have left half-written is removed, too.  Makes dir if need be; NULL: logged, with
+ * what to do.
+ */
+struct content *content_open(const char *dir, int slot, int slots);
 /* Running jobs finish; the callbacks of all others do not run. */
 void content_close(struct content **c);
 
@@ -44,7 +48,7 @@ typedef void (*content_done)(void *arg, int err);
 struct content_writer *content_create(struct content *c, const char *id);
 /*
  * Appends what is in b, and takes it: b is empty then.  One at a time.  After an error the
- * writer can only be closed.  ERR_OVERLOADED: too many wait.
+ * writer can only be closed.  ERR_OVERLOADED: too many wait, and this one is not begun yet.
  */
 int content_write(struct content_writer *w, struct buf *b, content_done done, void *arg);
 /* Makes it durable under its name, also if nothing was written.  Nothing may be written after it. */
@@ -64,7 +68,7 @@ void content_reader_close(struct content_reader **r); /* at any time */
 
 /* ---- removing ---- */
 
-/* 0 also where there was none; durable only as far as the directory is (a removal may come back). */
+/* 0 also where there was none; durable. */
 int content_remove(struct content *c, const char *id, content_done done, void *arg);
 
 #endif

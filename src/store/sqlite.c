@@ -121,8 +121,7 @@ static const char *const upgrades[SCHEMA_VERSION] = {
 
 #define SESSION_COLUMNS "id, user, token_hash, created_ms, used_ms, expires_ms, address, agent"
 
-#define FILE_COLUMNS                                                                               \
-	"id, owner, name, type, size, created_ms, state, conversation, message"
+#define FILE_COLUMNS "id, owner, name, type, size, created_ms, state, conversation, message"
 
 static const char *const statements[SQL_COUNT] = {
 #define SQL(name, text) [SQL_##name] = text,

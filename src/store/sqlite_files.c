@@ -51,7 +51,7 @@ check_quota(struct sqlite_handle *h, const struct store_req *req)
 	sqlite3_stmt *st;
 	int err = 0;
 
-	if (!req->limit)
+	if (!req->quota)
 		return 0;
 	st = sqlite_stmt(h, SQL_FILES_SIZE, &err);
 	if (!st)
@@ -61,7 +61,7 @@ check_quota(struct sqlite_handle *h, const struct store_req *req)
 		used = sqlite3_column_int64(st, 0);
 		sqlite3_reset(st);
 	}
-	if (!err && used + req->file.size > (sqlite3_int64)req->limit)
+	if (!err && used + req->file.size > req->quota)
 		err = ERR_QUOTA;
 	return err;
 }
@@ -122,9 +122,9 @@ sqlite_file_delete(void *handle, struct store_req *req)
 
 /* ---- a send takes its files ---- */
 
-/* Loose, or claimed by the same send before.  changes: none of it is to be had. */
+/* A loose one; again: one that the same send claimed before. */
 static int
-claim_one(struct sqlite_handle *h, struct store_req *req, const char *id)
+claim_one(struct sqlite_handle *h, struct store_req *req, const char *id, bool again)
 {
 	int err = 0;
 	sqlite3_stmt *st = sqlite_stmt(h, SQL_FILE_CLAIM, &err);
@@ -137,6 +137,7 @@ claim_one(struct sqlite_handle *h, struct store_req *req, const char *id)
 	sqlite_bind(st, 4, req->text);
 	sqlite_bind(st, 5, req->message);
 	sqlite3_bind_int64(st, 6, req->now_ms);
+	sqlite3_bind_int(st, 7, again);
 	err = sqlite_exec_some(h, st, ERR_CONFLICT);
 	if (err && err != ERR_CONFLICT)
 		return err;
@@ -144,7 +145,7 @@ claim_one(struct sqlite_handle *h, struct store_req *req, const char *id)
 		return add_file(h, req, id);
 	err = add_file(h, req, id);
 	if (!err && strcmp(req->files[req->file_count - 1].owner, req->user_id) == 0)
-		return ERR_CONFLICT;
+		return again ? ERR_ID_REUSED : ERR_CONFLICT;
 	return err ? err : ERR_NOT_FOUND;
 }
 
@@ -180,8 +181,8 @@ sqlite_files_claim(void *handle, struct store_req *req)
 	if (!err && before[0])
 		str_copy(req->message, sizeof(req->message), before);
 	for (size_t i = 0; !err && i < req->id_count; i++) {
-		err = claim_one(h, req, req->ids[i]);
-		if (err == ERR_NOT_FOUND || err == ERR_CONFLICT)
+		err = claim_one(h, req, req->ids[i], before[0] != '\0');
+		if (err == ERR_NOT_FOUND || err == ERR_CONFLICT || err == ERR_ID_REUSED)
 			req->text_out = xstrdup(req->ids[i]);
 	}
 	sqlite_finish(h, req, err);

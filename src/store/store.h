@@ -195,7 +195,7 @@ enum store_op {
 	/* in: id = conversation, user_id, flag = muted; ERR_NOT_FOUND: is no member */
 	STORE_MEMBER_MUTE,
 	/*
-	 * in: file (without state, conversation, message); limit = bytes that all files of the
+	 * in: file (without state, conversation, message); quota = bytes that all files of the
 	 * owner may have together, doomed ones apart, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the owner is no user;
 	 * ERR_CONFLICT: the id is taken
 	 */
@@ -209,7 +209,7 @@ enum store_op {
 	 * order of ids; text_out = the message that the send made or is to make: where it was
 	 * claimed before, that one, else `message`.
 	 * ERR_NOT_FOUND: text_out is no file of the sender's; ERR_CONFLICT: text_out is another
-	 * message's
+	 * message's; ERR_ID_REUSED: the same send claimed others before
 	 */
 	STORE_FILES_CLAIM,
 	/* in: id, user_id = owner; a loose one becomes doomed.  ERR_NOT_FOUND; ERR_CONFLICT: a
@@ -217,7 +217,7 @@ enum store_op {
 	STORE_FILE_DELETE,
 	/*
 	 * Dooms loose files of before `before_ms` and, with flag, those claimed before it, which
-	 * no archived message has (flag: everything acknowledged by then is archived).
+	 * no archived message has (flag: everything that was sent by then is archived, or refused).
 	 * in: before_ms, flag, limit; out: ids_out = doomed ones, also from before
 	 */
 	STORE_FILES_SWEEP,
@@ -255,7 +255,7 @@ struct store_req {
 	struct conversation *conversation;
 	struct file file;
 	char message[ID_MAX];
-	int64_t before_ms;
+	int64_t before_ms, quota;
 	char (*ids)[ID_MAX];
 	size_t id_count;
 	/* in for APPLY, CREATE and CHANGE, out for reads.  The pool thread owns them while it

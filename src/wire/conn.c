@@ -12,8 +12,8 @@
  *
  * No timer of libwebsockets is used for a connection (they are linear lists);
  * deadlines are libev's.  In HTTP there is always one: of the head, the body, the
- * answer, or of idleness; only a request that is with the application, or whose body waits
- * for its sink, has none.
+ * answer, or of idleness; only what waits for the application has none: a request, a body
+ * for its sink, an answer for its source.
  */
 #include <linux/sockios.h>
 #include <stdlib.h>
@@ -27,7 +27,8 @@
 #include "wire/wire_int.h"
 
 #define GATHER_MAX  (128 * 1024)
-#define CONTROL_MAX 8192 /* bytes beside the session that may wait for a client */
+#define STREAM_PACE (16 * 1024) /* bytes of a long answer to be taken within write_timeout */
+#define CONTROL_MAX 8192        /* bytes beside the session that may wait for a client */
 
 static uint8_t gather[GATHER_MAX];
 
@@ -80,7 +81,8 @@ late(struct ev_loop *l, ev_timer *t, int revents)
 	int unsent;
 
 	(void)l, (void)revents;
-	if (c->state == CONN_ANSWER && (unsent = conn_unacknowledged(c)) != c->unsent) {
+	if (c->state == CONN_ANSWER && (unsent = conn_unacknowledged(c)) != c->unsent &&
+	    (!c->stream || c->unsent - unsent >= STREAM_PACE)) {
 		c->unsent = unsent; /* it takes a little */
 		conn_deadline(c, c->wire->opts.write_timeout);
 		return;
@@ -88,7 +90,7 @@ late(struct ev_loop *l, ev_timer *t, int revents)
 	if (c->state == CONN_BODY || (c->state == CONN_HEAD && c->in.len)) {
 		c->in.len = 0;
 		http_refuse(c, 408, "timeout");
-	} else if (c->state == CONN_HEAD) { /* idle: nothing is unsent */
+	} else if (c->state == CONN_HEAD || c->state == CONN_LINGER) { /* nothing is unsent */
 		c->abort = true;
 		shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 		conn_want_write(c);

@@ -5,10 +5,11 @@
  */
 #include <sys/socket.h>
 
+#include "lib/clock.h"
 #include "wire/wire_int.h"
 
 #define REPLY_CHUNK (64 * 1024)
-#define LINGER_MS   5000
+#define LINGER_MS   5000        /* without a byte; at most body_timeout */
 #define BODY_PIECE  (64 * 1024) /* of a body for a sink must come within body_timeout */
 
 static void read_input(struct conn *c);
@@ -23,6 +24,7 @@ linger(struct conn *c)
 {
 	c->state = CONN_LINGER;
 	buf_fini(&c->in);
+	c->linger_until = clock_mono_ms() + c->wire->opts.body_timeout;
 	conn_deadline(c, LINGER_MS);
 	shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 	return 0;
@@ -34,7 +36,7 @@ http_next(struct conn *c)
 {
 	buf_fini(&c->reply);
 	c->reply_sent = 0;
-	if (c->unread && !c->wire->draining)
+	if (c->unread)
 		return linger(c);
 	if (c->reply_ends || c->wire->draining)
 		return -1;
@@ -184,6 +186,8 @@ conn_http_received(struct conn *c, const uint8_t *data, size_t len)
 {
 	size_t room = c->wire->opts.max_head + (c->state == CONN_BODY ? len : 0);
 
+	if (c->state == CONN_LINGER && clock_mono_ms() < c->linger_until)
+		conn_deadline(c, LINGER_MS);
 	if (c->state == CONN_LINGER || (c->reply_ends && c->state == CONN_ANSWER))
 		return 0; /* not wanted any more */
 	if (c->state == CONN_HEAD && !c->in.len)

@@ -34,7 +34,7 @@ http_req_new(struct conn *c, const struct http_head *h, const char *text, size_t
 	r->method = h->method;
 	r->websocket = h->websocket;
 	r->expect_continue = h->expect_continue;
-	r->length = (size_t)h->length;
+	r->length = (uint64_t)h->length > SIZE_MAX ? SIZE_MAX : (size_t)h->length;
 	r->chunked = h->chunked;
 	random_token(r->request_id, 12);
 	r->text = xmalloc(len + 1);

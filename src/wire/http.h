@@ -74,8 +74,6 @@ struct http_sink {
 };
 /* In wire_app.begin alone.  A body of more than max bytes is answered 413. */
 void http_body_to(struct http_req *r, size_t max, const struct http_sink *sink);
-/* What was announced; false: nothing was, it comes in chunks. */
-bool http_body_length(const struct http_req *r, size_t *len_r);
 /* The sink has done with the last piece.  May call it at once. */
 void http_body_next(struct http_req *r);
 
@@ -90,7 +88,7 @@ struct http_source {
 	void (*closed)(void *arg);
 };
 struct http_stream;
-/* As http_reply(), with len bytes of source. */
+/* As http_reply(), with len bytes of source.  Not for HEAD. */
 struct http_stream *http_reply_stream(struct http_req *r, int status, const char *type,
     const char *headers, size_t len, const struct http_source *source, void *arg);
 void http_stream_put(struct http_stream *st, const void *data, size_t len);

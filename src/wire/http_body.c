@@ -11,7 +11,7 @@
 
 #include "wire/http_int.h"
 
-#define SINK_AHEAD (256 * 1024)
+#define SINK_AHEAD (64 * 1024)
 
 /* Of a body, all of it. */
 static size_t
@@ -142,13 +142,6 @@ http_body_to(struct http_req *r, size_t max, const struct http_sink *sink)
 {
 	r->sink = sink;
 	r->sink_max = max;
-}
-
-bool
-http_body_length(const struct http_req *r, size_t *len_r)
-{
-	*len_r = r->length;
-	return !r->chunked;
 }
 
 void

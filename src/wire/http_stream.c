@@ -53,6 +53,7 @@ http_stream_more(struct conn *c)
 	}
 	if (!st->asked) {
 		st->asked = true;
+		conn_deadline(c, -1); /* it is not the client who is slow */
 		st->source->pull(st->arg, st->left < HTTP_PIECE ? st->left : HTTP_PIECE);
 	}
 	return true;

@@ -114,6 +114,7 @@ struct conn {
 	size_t reply_sent;
 	int unsent;           /* bytes, when the answer last made progress */
 	size_t body_read;     /* of a body for a sink, since its deadline was set */
+	int64_t linger_until; /* monotonic ms */
 	struct http_req *req; /* under way */
 	struct http_stream *stream; /* the answer's rest; NULL: reply has all of it */
 	ev_timer deadline;    /* of the head, the body, the answer or idleness */

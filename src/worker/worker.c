@@ -42,7 +42,7 @@ fill_chat_opts(struct chat_opts *o, const struct conf *c)
 	o->keep_edits = c->chat_keep_edits;
 	o->max_reactions = c->chat_max_reactions;
 	o->file_max = (size_t)c->files_max_size;
-	o->file_quota = (size_t)c->files_quota;
+	o->file_quota = c->files_quota;
 	o->signup = signup_mode(c->accounts_signup);
 	conversation_history_parse(c->chat_history, &o->history);
 	o->access_ttl = c->accounts_access_ttl;
@@ -115,7 +115,7 @@ open_content(struct worker *w, const struct conf *c)
 {
 	char *dir = xasprintf("%s/files", c->state_dir);
 
-	w->content = content_open(dir, (int)w->child->slot);
+	w->content = content_open(dir, (int)w->child->slot, (int)w->child->workers);
 	if (!w->content)
 		fatal(EX_TEMPFAIL, "worker.no_files", "dir=%s", log_quote(dir));
 	free(dir);

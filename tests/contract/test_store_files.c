@@ -28,7 +28,6 @@ make_file(const char *owner, int64_t size, int64_t created_ms)
 {
 	struct store_req *req = make(STORE_FILE_CREATE, "", NULL);
 
-	req->limit = 0;
 	id_new(req->file.id, "fil");
 	str_copy(req->file.owner, ID_MAX, owner);
 	strcpy(req->file.name, "tea \xc3\xa9.png");
@@ -178,16 +177,16 @@ a_quota_is_of_all_files_of_one_user(void **state)
 
 	add_file(f, w.ann, 60, 1, first);
 	req = make_file(w.ann, 41, 1);
-	req->limit = 100;
+	req->quota = 100;
 	assert_int_equal(run_free(f, req), ERR_QUOTA);
 	req = make_file(w.ann, 40, 1);
-	req->limit = 100;
+	req->quota = 100;
 	assert_int_equal(run_free(f, req), 0);
 	req = make_file(w.ann, 1, 1);
-	req->limit = 100;
+	req->quota = 100;
 	assert_int_equal(run_free(f, req), ERR_QUOTA);
 	req = make_file(w.bob, 100, 1);
-	req->limit = 100;
+	req->quota = 100;
 	assert_int_equal(run_free(f, req), 0);
 }
 
@@ -196,7 +195,7 @@ a_claim_is_of_one_send(void **state)
 {
 	const struct fixture *f = *state;
 	struct world w = make_world(f);
-	char a[ID_MAX], b[ID_MAX];
+	char a[ID_MAX], b[ID_MAX], c[ID_MAX];
 	struct store_req *req;
 
 	add_two(f, &w, a, b);
@@ -210,6 +209,9 @@ a_claim_is_of_one_send(void **state)
 	assert_claim(f, make_claim(w.ann, "c1", "msg_2", b, a), 0, "msg_1");
 	assert_claim(f, make_claim(w.ann, "c2", "msg_3", a, NULL), ERR_CONFLICT, a);
 	assert_int_equal(state_of(f, a), FILE_CLAIMED);
+	add_file(f, w.ann, 1, 1, c); /* which must not become a part of msg_1 */
+	assert_claim(f, make_claim(w.ann, "c1", "msg_4", c, NULL), ERR_ID_REUSED, c);
+	assert_int_equal(state_of(f, c), FILE_LOOSE);
 }
 
 static void
@@ -341,7 +343,7 @@ the_space_of_a_doomed_file_does_not_count(void **state)
 	add_file(f, w.ann, 100, 1, a);
 	assert_int_equal(swept(f, 2, false, a), 1);
 	req = make_file(w.ann, 100, 1);
-	req->limit = 100;
+	req->quota = 100;
 	assert_int_equal(run_free(f, req), 0);
 }
 

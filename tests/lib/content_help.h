@@ -200,7 +200,7 @@ setup(void **state)
 	strcpy(root, "/tmp/palaver-content-XXXXXX");
 	assert_non_null(mkdtemp(root));
 	snprintf(dir, sizeof(dir), "%s/files", root);
-	content = content_open(dir, 3);
+	content = content_open(dir, 3, 32);
 	assert_non_null(content);
 	buf_init(&got);
 	id_new(id, "fil");

@@ -47,7 +47,7 @@ test("a file of any size comes back as it was, and its parts", { timeout: 60000 
     const body = randomBytes(size), f = await w.upload(ann, body, `of ${size} bytes`, "Application/X-Own; a=b");
     assert.deepEqual(f, { id: f.id, name: `of ${size} bytes`, type: "application/x-own", size });
     const back = await w.bytes(ann, f.id);
-    assert.deepEqual([back.status, back.headers.get("content-type"), back.data.length], [200, "application/x-own", size]);
+    assert.deepEqual([back.status, back.headers.get("content-type"), back.data.length], [200, "application/octet-stream", size]);
     assert.ok(back.data.equals(body), `${size} bytes`);
     const known = await w.call(ann, "GET", `/files/${f.id}`);
     assert.deepEqual(known.body, { ...f, owner_id: ann.id, created_at: known.body.created_at, conversation_id: null, message_id: null });
@@ -61,6 +61,8 @@ test("a file of any size comes back as it was, and its parts", { timeout: 60000 
     assert.deepEqual([all.status, all.data.length], [200, size], "the range is of another version");
     const no = await w.content(ann, f.id, { range: `bytes=${size}-` });
     assert.deepEqual([no.status, no.headers.get("content-range"), (await no.json()).code], [416, `bytes */${size}`, "range_not_satisfiable"]);
+    const head = await fetch(`${w.server.base}/v1/files/${f.id}/content`, { method: "HEAD", headers: bearer(ann) });
+    assert.deepEqual([head.status, head.headers.get("content-length"), (await head.arrayBuffer()).byteLength], [200, `${size}`, 0]);
     const same = await w.content(ann, f.id, { "if-none-match": back.headers.get("etag") });
     assert.equal(same.status, 304);
   }
@@ -76,8 +78,9 @@ test("a chunked upload, and one of several at once", { timeout: 60000 }, async (
   assert.equal(r.status, 201, JSON.stringify(r.body));
   assert.equal(r.body.type, "application/octet-stream");
   assert.ok((await w.bytes(ann, r.body.id)).data.equals(Buffer.concat(pieces)));
-  const bodies = Array.from({ length: 20 }, () => randomBytes(MIB)), all = await Promise.all(bodies.map((b) => w.upload(ann, b)));
-  const back = await Promise.all(all.map((f) => w.bytes(ann, f.id)));
+  const people = Object.values(w.users), bodies = Array.from({ length: 16 }, () => randomBytes(MIB));
+  const all = await Promise.all(bodies.map((b, i) => w.upload(people[i % 4], b)));
+  const back = await Promise.all(all.map((f, i) => w.bytes(people[i % 4], f.id)));
   back.forEach((b, i) => assert.ok(b.data.equals(bodies[i]), `file ${i}`));
 });
 
@@ -99,6 +102,7 @@ test("what a message has, all who may read the message may read, and no one else
   assert.equal(pdf.headers.get("content-disposition"), "attachment; filename=\"plan _B_ __.pdf\"; filename*=UTF-8''plan%20%22B%22%20%C3%A9.pdf");
   assert.match(txt.headers.get("content-disposition"), /^inline;/);
   assert.equal(txt.headers.get("content-type"), "text/plain; charset=utf-8");
+  assert.equal(pdf.headers.get("content-type"), "application/octet-stream", "nothing that a page could take for a script or a style");
   for (const r of [pdf, txt]) {
     assert.equal(r.headers.get("content-security-policy"), "default-src 'none'; sandbox");
     assert.equal(r.headers.get("x-content-type-options"), "nosniff");
@@ -164,11 +168,11 @@ test("a deleted message takes its files along; others the owner deletes", { time
 });
 
 test("what no message has is removed in time, what one has is not", { timeout: 60000 }, async (t) => {
-  const w = await filesWorld(t, { workers: 2, conf: "files { keep = 2s }" }), { ann } = w.users;
+  const w = await filesWorld(t, { workers: 2, conf: "files { keep = 10s }" }), { ann } = w.users;
   const loose = await w.upload(ann, "loose"), kept = await w.upload(ann, "kept");
   await w.send(ann, "look", { files: [kept.id] });
   assert.deepEqual(w.onDisk().sort(), [loose.id, kept.id].sort());
-  await until("it is gone", () => w.onDisk().join() === kept.id, 20000);
+  await until("it is gone", () => w.onDisk().join() === kept.id, 40000);
   assert.equal(await w.sees(ann, loose.id), 404);
   const r = await w.call(ann, "POST", `/conversations/${w.group}/messages`, { client_msg_id: randomUUID(), text: "x", files: [loose.id] });
   assert.equal(r.body.errors[0].code, "no_such_file");
@@ -218,11 +222,11 @@ test("an upload is refused before its body is read", { timeout: 60000 }, async (
 });
 
 test("who goes in the middle of an upload leaves nothing, and neither does a killed worker", { timeout: 60000 }, async (t) => {
-  const w = await filesWorld(t, { workers: 2 }), { ann } = w.users;
+  const w = await filesWorld(t, { workers: 2 }), { ann, bob, cyd } = w.users;
   const begin = async (n) => {
-    const s = net.connect(w.server.port, "127.0.0.1");
+    const s = net.connect(w.server.port, "127.0.0.1"), user = [ann, bob, cyd][n % 3];
     s.on("error", () => {});
-    s.write(`POST /v1/files?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ann.token}\r\nContent-Length: 5000000\r\n\r\n`);
+    s.write(`POST /v1/files?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}\r\nContent-Length: 5000000\r\n\r\n`);
     s.write(randomBytes(300000));
     await until("some of it is on the disk", () => w.onDisk().length === n);
     return s;
@@ -235,6 +239,23 @@ test("who goes in the middle of an upload leaves nothing, and neither does a kil
   for (const p of w.server.processes("worker")) process.kill(p.pid, "SIGKILL");
   await until("their successors have removed it", () => w.onDisk().length === 0);
   sockets.forEach((s) => s.destroy());
+});
+
+test("of more than four uploads of a user at a worker the next is refused, until one has ended", { timeout: 60000 }, async (t) => {
+  const w = await filesWorld(t, { workers: 1 }), { ann, bob } = w.users, open = [];
+  for (let i = 1; i <= 4; i++) {
+    const s = net.connect(w.server.port, "127.0.0.1");
+    s.on("error", () => {});
+    s.write(`POST /v1/files?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ann.token}\r\nContent-Length: 100\r\n\r\nsome`);
+    await until(`${i} are under way`, () => w.onDisk().length === i);
+    open.push(s);
+  }
+  const fifth = await w.put(ann, "one more");
+  assert.deepEqual([fifth.status, fifth.body.code, fifth.headers.get("retry-after")], [429, "rate_limited", "1"]);
+  await w.upload(bob, "another user's");
+  open[0].destroy();
+  await until("there is room for another", async () => (await w.put(ann, "one more")).status === 201);
+  open.forEach((s) => s.destroy());
 });
 
 test("what was answered with 201 is there, whatever is killed", { timeout: 120000 }, async (t) => {

@@ -23,7 +23,7 @@ go_while_it_is_under_way(bool committing, bool all)
 	if (all) {
 		content_close(&content);
 		assert_int_equal(file_count(), 0);
-		content = content_open(dir, 3);
+		content = content_open(dir, 3, 32);
 	}
 	settle(0);
 	buf_fini(&b);
@@ -59,7 +59,7 @@ a_reader_may_go_while_it_reads(void **state)
 		if (i)
 			content_close(&content);
 	}
-	content = content_open(dir, 3);
+	content = content_open(dir, 3, 32);
 	assert_int_equal(get(0, 4), 0);
 }
 
@@ -94,7 +94,7 @@ content_may_go_before_its_handles(void **state)
 	content_writer_close(&idle);
 	content_writer_close(&whole);
 	content_reader_close(&r);
-	content = content_open(dir, 3);
+	content = content_open(dir, 3, 32);
 	assert_int_equal(file_count(), 2);
 }
 
@@ -102,10 +102,13 @@ content_may_go_before_its_handles(void **state)
 static void
 too_many_at_once_are_refused(void **state)
 {
-	struct content_writer *w = content_create(content, id);
+	struct content_writer *w = content_create(content, id), *other;
+	char other_id[ID_MAX];
 	int err = 0, n = 0;
 
 	assert_int_equal(put(w, "text", 4), 0);
+	id_new(other_id, "fil");
+	other = content_create(content, other_id);
 	while (!err && n < MANY) {
 		err = content_remove(content, id, never, NULL);
 		n += !err;
@@ -113,9 +116,11 @@ too_many_at_once_are_refused(void **state)
 	assert_int_equal(err, ERR_OVERLOADED);
 	assert_in_range(n, 100, MANY - 1);
 	buf_puts(&got, "more");
-	assert_int_equal(content_write(w, &got, never, NULL), ERR_OVERLOADED);
+	assert_int_equal(content_write(other, &got, never, NULL), ERR_OVERLOADED);
 	assert_int_equal(got.len, 4);
-	assert_int_equal(content_commit(w, never, NULL), ERR_OVERLOADED);
+	assert_int_equal(content_commit(other, never, NULL), ERR_OVERLOADED);
+	assert_int_equal(content_write(w, &got, never, NULL), 0); /* it has begun */
+	content_writer_close(&other);
 	content_writer_close(&w); /* what cleans up is taken all the same */
 	content_close(&content);
 	assert_int_equal(file_count(), 0);
@@ -131,18 +136,24 @@ what_a_dead_worker_left_goes_and_a_neighbours_stays(void **state)
 	content_close(&content);
 	snprintf(path, sizeof(path), "%s/new.3/%s", dir, id);
 	write_file(path);
-	other = content_open(dir, 30);
+	other = content_open(dir, 30, 32);
 	snprintf(path, sizeof(path), "%s/new.30/%s", dir, id);
 	write_file(path);
 	content_close(&other);
 	assert_int_equal(file_count(), 3);
-	content = content_open(dir, -1);
+	content = content_open(dir, -1, 32);
 	assert_int_equal(file_count(), 3);
 	content_close(&content);
-	content = content_open(dir, 3);
+	content = content_open(dir, 3, 32);
 	assert_int_equal(file_count(), 2);
 	assert_int_equal(get(0, 10), 0); /* also: whole files survive */
 	assert_string_equal(buf_cstr(&got), "text");
+	content_close(&content);
+	content = content_open(dir, 2, 9); /* fewer workers than before; 30 is left to 3 */
+	assert_int_equal(file_count(), 2);
+	content_close(&content);
+	content = content_open(dir, 3, 9);
+	assert_int_equal(file_count(), 1);
 }
 
 static void
@@ -204,10 +215,10 @@ a_directory_that_cannot_be_is_said(void **state)
 	char path[160];
 
 	snprintf(path, sizeof(path), "%s/missing/files", root);
-	assert_null(content_open(path, 0));
+	assert_null(content_open(path, 0, 32));
 	snprintf(path, sizeof(path), "%s/new.5", dir);
 	write_file(path);
-	assert_null(content_open(dir, 5));
+	assert_null(content_open(dir, 5, 32));
 }
 
 static void
