@@ -1,5 +1,6 @@
 // What a person does: two people sign up on the page, talk, reload, and find everything.
 import assert from "node:assert";
+import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { chromium } from "playwright-core";
@@ -327,4 +328,129 @@ test("who reads one conversation and at once another has read both", { timeout: 
   await bob.getByLabel("1 unread").nth(1).waitFor();
   await bob.evaluate(() => document.querySelectorAll("#conversations button").forEach((b) => b.click()));
   await until("the server knows", () => bob.evaluate(async () => (await rest("GET", "/conversations")).items.every((c) => c.unread_count === 0)));
+});
+
+/** A PNG, three pixels wide. */
+const picture = async (page) => Buffer.from(await page.evaluate(() => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [3, 2];
+  return canvas.toDataURL("image/png").split(",")[1];
+}), "base64");
+
+/** Has a file dropped, or pasted, as a browser tells of it. */
+const give = (page, how, name, type, where) => page.locator(where).evaluate((at, [how, name, type]) => {
+  const data = new DataTransfer();
+  data.items.add(new File(["given"], name, { type }));
+  const options = { bubbles: true, cancelable: true };
+  return at.dispatchEvent(how === "paste" ? new ClipboardEvent(how, { ...options, clipboardData: data }) : new DragEvent(how, { ...options, dataTransfer: data }));
+}, [how, name, type]);
+
+test("files: chosen, dropped and pasted, taken away, refused, seen by the other, and gone with the message", { timeout: 120000 }, async (t) => {
+  const server = await new Server({ workers: 2, conf: "files { max_size = 1M }\naccounts { hash_cost = 1 access_ttl = 2s }" }).start();
+  const browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  const errors = [];
+  const ann = await person(browser, server, "ann", errors);
+  const bob = await person(browser, server, "bob", errors);
+  ann.on("dialog", (d) => d.accept());
+  await ann.getByLabel("New conversation with").fill("bob");
+  await ann.getByRole("button", { name: "Start" }).click();
+  await bob.getByRole("button", { name: /ann/ }).click();
+  const chips = ann.getByRole("list", { name: "Attached files" }).getByRole("listitem");
+  const chip = (name) => chips.filter({ hasText: name });
+  const choose = async (...files) => {
+    const chooser = ann.waitForEvent("filechooser");
+    await ann.getByRole("button", { name: "Attach files" }).click();
+    await (await chooser).setFiles(files);
+  };
+  const text = (name, body = "words") => ({ name, mimeType: "text/plain", buffer: Buffer.from(body) });
+  const uploads = [];
+  ann.on("response", async (r) => r.request().method() === "POST" && r.url().includes("/v1/files?") && r.ok() && uploads.push(await r.json()));
+  const send = () => ann.getByRole("button", { name: "Send" }).click();
+  const expired = (page) => until("the browser has dropped the access token", async () => !(await page.context().cookies()).some((c) => c.name === "palaver_access"));
+
+  // Chips: taken away, also at the server; too large; kept with the conversation; at most ten.
+  await choose(text("wrong.txt"));
+  await chip("wrong.txt").getByText("5 bytes").waitFor();
+  const wrong = await until("its id is known", () => uploads.find((f) => f.name === "wrong.txt"));
+  await chip("wrong.txt").getByRole("button", { name: "Remove wrong.txt" }).press("Enter");
+  assert.equal(await chips.count(), 0);
+  await until("the server has removed it", () => ann.evaluate((id) => rest("GET", `/files/${id}`).then(() => false, (e) => e.problem.status === 404), wrong.id));
+  await choose(text("large.txt", "x".repeat((1 << 20) + 1)));
+  await chip("large.txt").getByText("Too Large").waitFor();
+  await send();
+  await ann.getByText("A file was not uploaded").waitFor();
+  await ann.getByRole("button", { name: "Remove large.txt" }).click();
+  assert.equal(await chips.count(), 0);
+  await ann.evaluate(() => rest("POST", "/conversations", { type: "group", name: "tea", members: [state.current.members.find((m) => m.username === "bob").user_id] }));
+  await choose(text("kept.txt"));
+  await ann.getByRole("button", { name: "tea" }).click();
+  assert.equal(await chips.count(), 0);
+  await choose(...Array.from({ length: 11 }, (_, i) => text(`many-${i}.txt`)));
+  await ann.getByText("at most 10 files").waitFor();
+  assert.equal(await chips.count(), 10);
+  await ann.locator("#conversations").getByRole("button", { name: "bob" }).click();
+  assert.deepEqual(await chips.locator(".name").allTextContents(), ["kept.txt"]);
+  await ann.getByRole("button", { name: "Remove kept.txt" }).click();
+
+  // What cannot be uploaded now can be later; a send waits for what is being uploaded.
+  await ann.route(/\/v1\/files\?/, (route) => route.abort());
+  await choose(text("plan.txt", "the plan"));
+  await chip("plan.txt").getByText("The server does not answer").waitFor();
+  await ann.unroute(/\/v1\/files\?/);
+  let arrive;
+  const arrived = new Promise((f) => (arrive = f));
+  await ann.route(/\/v1\/files\?/, (route) => arrived.then(() => route.continue()));
+  await ann.getByRole("button", { name: "Try again: plan.txt" }).click();
+  await choose({ name: "tea.png", mimeType: "image/png", buffer: await picture(ann) });
+  await chip("tea.png").getByText("uploading…").waitFor();
+  await send();
+  await ann.getByText("The message goes when its files are uploaded").waitFor();
+  assert.equal(await ann.locator("#messages li:not(.note)").count(), 0);
+  await expired(bob); // his browser fetches the picture without a login, and the text
+  arrive();
+  const img = (page) => page.locator("#messages").getByRole("link", { name: "tea.png" }).getByRole("img", { name: "tea.png" });
+  for (const page of [bob, ann]) await until("the picture is there", () => img(page).evaluate((i) => i.naturalWidth === 3));
+  assert.equal(await chips.count(), 0);
+  await ann.getByText("The message goes when").waitFor({ state: "hidden" });
+  await expired(bob);
+  const save = bob.waitForEvent("download");
+  await bob.getByRole("link", { name: "plan.txt (8 bytes)" }).click();
+  const saved = await save;
+  assert.equal(saved.suggestedFilename(), "plan.txt");
+  assert.equal(fs.readFileSync(await saved.path(), "utf8"), "the plan");
+  await expired(bob);
+  const whole = bob.waitForEvent("popup");
+  await img(bob).click();
+  await until("all of the picture is shown", async () => (await whole).evaluate(() => document.images[0]?.naturalWidth === 3));
+  await ann.screenshot({ path: path.join(build, "page-files.png") });
+
+  // Dropped and pasted; a message that waits names its files.
+  assert.equal(await give(ann, "paste", "pasted.png", "image/png", "#text"), false);
+  assert.equal(await give(ann, "drop", "dropped.bin", "", "#messages"), false);
+  assert.equal(await give(ann, "drop", "missed.bin", "", "#me"), false, "the page stays");
+  for (const name of ["pasted.png", "dropped.bin"]) await chip(name).getByText("5 bytes").waitFor();
+  assert.equal(await chips.count(), 2);
+  await ann.evaluate(() => state.socket.disconnect());
+  await say(ann, "with words");
+  await ann.locator("#messages .pending", { hasText: "pasted.png, dropped.bin" }).waitFor();
+  await ann.evaluate(() => state.socket.connect());
+  await bob.locator("#messages li", { hasText: "with words" }).getByRole("link", { name: "dropped.bin (5 bytes)" }).waitFor();
+
+  const old = ann.locator("#messages li", { has: ann.getByRole("link", { name: "plan.txt" }) });
+  await old.getByRole("button", { name: "Message actions" }).click();
+  await old.getByRole("button", { name: "Delete" }).click();
+  await hears(bob, "This message was deleted");
+  for (const page of [ann, bob]) {
+    await img(page).waitFor({ state: "detached" });
+    assert.equal(await page.getByRole("link", { name: "plan.txt" }).count(), 0);
+  }
+  await bob.reload();
+  await bob.getByRole("button", { name: "ann" }).click();
+  await hears(bob, "This message was deleted");
+  assert.deepEqual(await bob.locator("#messages").getByRole("link").allTextContents(), ["", "dropped.bin (5 bytes)"]);
+  assert.deepEqual(errors.filter((e) => !/40[14]|413|ERR_FAILED/.test(e)), []); // those were meant
 });

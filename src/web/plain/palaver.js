@@ -1,10 +1,11 @@
-// The plain page, without a build step; view.js draws it.  It follows the client rule of
-// palaver-protocol(7): an event is taken if it has the next number, ignored if it is older,
-// and a hole means sync.  A message is sent again with the same id until it is acknowledged.
+// The plain page, without a build step; view.js draws it, files.js has the files.  It follows the
+// client rule of palaver-protocol(7): an event is taken if it has the next number, ignored if it
+// is older, and a hole means sync.  A message is sent again with the same id until it is
+// acknowledged.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const state = { user: null, socket: null, conversations: new Map(), current: null, syncing: false, again: false };
+const state = { user: null, socket: null, conversations: new Map(), current: null, waiting: null, syncing: false, again: false };
 const typingTimers = new Map();
 const EVENTS = ["message.created", "message.updated", "message.deleted", "reaction.added", "reaction.removed", "conversation.created",
   "conversation.updated", "member.joined", "member.left", "member.updated"]; // those with a number
@@ -22,21 +23,26 @@ class Problem extends Error {
 
 // The tokens are in cookies, where no script can read them.  What cookies do, another site's
 // page could make the browser do as well: so a header shows that it is this page.
-async function rest(method, path, body, retried) {
-  const headers = {};
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+async function rest(method, path, body, { signal, retried } = {}) {
+  const headers = {}, isFile = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = isFile ? body.type || "application/octet-stream" : "application/json";
   if (method !== "GET") headers["X-Palaver-CSRF"] = "1";
-  const r = await fetch(`/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const r = await fetch(`/v1${path}`, { method, headers, signal, body: body === undefined || isFile ? body : JSON.stringify(body) });
+  if (!r.ok && !/json/.test(r.headers.get("Content-Type"))) throw new Problem({ title: `The answer was ${r.status} ${r.statusText}` }); // a proxy's
   const answer = r.status === 204 ? null : await r.json();
   if (r.ok) return answer;
-  if (answer.code === "unauthorized" && state.user && !retried && (await refresh())) return rest(method, path, body, true);
+  if (answer.code === "unauthorized" && state.user && !retried && (await refresh())) return rest(method, path, body, { signal, retried: true });
   throw new Problem(answer);
 }
+
+let refreshing = null; // which all requests share that find the login expired meanwhile
 
 /** New cookies for old ones.  A refresh token is good once, so the tabs of a browser take turns. */
 function refresh() {
   const name = "palaver-refresh";
-  return navigator.locks ? navigator.locks.request(name, refreshNow) : refreshNow(); // only https has locks
+  const turn = () => (navigator.locks ? navigator.locks.request(name, refreshNow) : refreshNow()); // only https has locks
+  refreshing ??= turn().finally(() => (refreshing = null));
+  return refreshing;
 }
 
 async function refreshNow() {
@@ -122,7 +128,7 @@ function nameOf(c, userId) {
 function remember(c) {
   const known = state.conversations.get(c.id);
   if (known) Object.assign(known, c);
-  else state.conversations.set(c.id, { ...c, last: 0, events: [], pending: [], earlier: false, loaded: false });
+  else state.conversations.set(c.id, { ...c, last: 0, events: [], pending: [], attached: [], earlier: false, loaded: false });
 }
 
 async function loadConversations() {
@@ -179,7 +185,9 @@ async function startConversation() {
 
 function open(c) {
   if (state.editing) stopEditing();
+  setWaiting(null);
   state.current = c;
+  drawChips(c);
   $("send-error").textContent = "";
   $("app").classList.add("open");
   $("title").textContent = titleOf(c);
@@ -228,7 +236,7 @@ function change(c, event) {
   const data = c.events.find((e) => e.id === message_id)?.data;
   if (!data || data.deleted_at) return true;
   if (event.type === "message.updated") Object.assign(data, { text, edited_at: event.created_at });
-  else if (event.type === "message.deleted") Object.assign(data, { text: "", deleted_at: event.created_at, reactions: [] });
+  else if (event.type === "message.deleted") Object.assign(data, { text: "", deleted_at: event.created_at, reactions: [], files: [] });
   else {
     const users = new Map((data.reactions ?? []).map((r) => [r.emoji, r.user_ids.filter((id) => r.emoji !== emoji || id !== sender_id)]));
     if (event.type === "reaction.added") users.set(emoji, [...(users.get(emoji) ?? []), sender_id]);
@@ -264,6 +272,7 @@ function drop(c) {
   state.conversations.delete(c.id);
   if (c === state.current) {
     state.current = null;
+    setWaiting(null);
     $("app").classList.remove("open");
     $("title").textContent = "Choose a conversation";
     $("send-form").hidden = $("leave").hidden = $("older").hidden = true;
@@ -379,13 +388,14 @@ function connect() {
 function send() {
   const c = state.current;
   const text = $("text").value;
-  if (!c || !text.trim()) return;
+  if (!c || (!text.trim() && (state.editing || !c.attached.length))) return;
   if (state.editing) {
     request("message.edit", { message_id: state.editing, text });
     stopEditing();
     return;
   }
-  const p = { id: uuid(), text, state: "sending…" };
+  if (!isUploaded(c)) return;
+  const p = { id: uuid(), text: text.trim() && text, files: takeAttached(c), state: "sending…" };
   c.pending.push(p);
   $("text").value = "";
   setTyping(false);
@@ -396,9 +406,10 @@ function send() {
 async function transmit(c, p) {
   if (p.busy) return;
   p.busy = true;
+  const files = p.files.length ? p.files.map((f) => f.id) : undefined;
   while (c.pending.includes(p) && state.socket.connected && p.state !== "not sent") {
     try {
-      const r = await state.socket.timeout(10000).emitWithAck("message.send", { conversation_id: c.id, client_msg_id: p.id, text: p.text });
+      const r = await state.socket.timeout(10000).emitWithAck("message.send", { conversation_id: c.id, client_msg_id: p.id, text: p.text, files });
       if (r.data) {
         p.state = "sent";
         break;
@@ -436,6 +447,7 @@ async function request(name, body) {
 }
 
 function startEditing(event) {
+  setWaiting(null);
   state.editing = event.id;
   $("editing").hidden = false;
   $("text").value = event.data.text;
@@ -487,8 +499,13 @@ $("text").addEventListener("input", () => setTyping($("text").value !== ""));
 $("older").addEventListener("click", () => loadEarlier().catch(() => null));
 $("leave").addEventListener("click", leaveConversation);
 $("edit-cancel").addEventListener("click", stopEditing);
-$("text").addEventListener("keydown", (e) => e.key === "Escape" && state.editing && stopEditing());
+$("text").addEventListener("keydown", (e) => {
+  if (e.key !== "Escape") return;
+  setWaiting(null);
+  if (state.editing) stopEditing();
+});
 document.addEventListener("visibilitychange", () => state.current && markRead(state.current) && drawConversations());
 $("back").addEventListener("click", () => $("app").classList.remove("open"));
+beginFiles();
 
 recognized().then((known) => (known ? begin() : showDoor()), showDoor);

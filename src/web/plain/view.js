@@ -94,6 +94,7 @@ function drawMessage(c, event) {
   const li = data.deleted_at ? item(`${mine} deleted`, "This message was deleted", meta) : item(mine, data.text, data.edited_at ? `${meta} · edited` : meta);
   li.dataset.id = event.id;
   if (data.deleted_at) return li;
+  if (data.files) li.querySelector(".meta").before(drawFiles(data.files));
   for (const { emoji, user_ids } of data.reactions ?? []) {
     const b = button(`${emoji} ${user_ids.length}`, "reaction", () => react(event, emoji));
     b.setAttribute("aria-pressed", user_ids.includes(state.user.id));
@@ -118,17 +119,29 @@ function redrawMessage(c, id) {
 
 function drawPending(c, p) {
   const li = item("mine pending", p.text, p.why ? `${p.state}: ${p.why}` : p.state);
+  if (p.files.length) {
+    const names = document.createElement("div");
+    names.textContent = p.files.map((f) => f.name).join(", ");
+    li.querySelector(".meta").before(names);
+  }
   if (p.why) li.append(button("Try again", "", () => sendAgain(c, p)));
   return li;
 }
 
-/** Adds one event, so that a screen reader announces it alone; stays where the reader is. */
-function appendEvent(c, event) {
+/** Does what changes the height of the messages, or of the room for them; who was at the end stays there. */
+function keepEnd(action, always) {
   const scroll = $("scroll");
   const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
-  for (const li of $("messages").querySelectorAll(".pending")) li.remove();
-  $("messages").append(...drawEvent(c, event), ...c.pending.map((p) => drawPending(c, p)));
-  if (atEnd || event.data.sender_id === state.user.id) scroll.scrollTop = scroll.scrollHeight;
+  action();
+  if (atEnd || always) scroll.scrollTop = scroll.scrollHeight;
+}
+
+/** Adds one event, so that a screen reader announces it alone; stays where the reader is. */
+function appendEvent(c, event) {
+  keepEnd(() => {
+    for (const li of $("messages").querySelectorAll(".pending")) li.remove();
+    $("messages").append(...drawEvent(c, event), ...c.pending.map((p) => drawPending(c, p)));
+  }, event.data.sender_id === state.user.id);
 }
 
 function drawMessages(toEnd) {
