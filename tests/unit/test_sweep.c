@@ -316,6 +316,22 @@ claims_wait_until_all_that_was_sent_is_archived(void **state)
 	assert_int_equal(asked_for_claims(), 0);
 }
 
+/* A claim of a moment ago may look a year old then. */
+static void
+claims_are_left_alone_when_the_date_has_jumped(void **state)
+{
+	int64_t now = clock_mono_ms();
+
+	sweep->started_ms = now - START_MS;
+	sweep_caught_up(sweep, now);
+	sweep->date_ms -= 2 * JUMP_MS;
+	assert_int_equal(asked_for_claims(), 0);
+	sweep_caught_up(sweep, now);
+	assert_int_equal(asked_for_claims(), 0);
+	sweep->started_ms = now - START_MS;
+	assert_int_equal(asked_for_claims(), 1);
+}
+
 static void
 a_round_may_be_cut_short(void **state)
 {
@@ -338,6 +354,7 @@ main(void)
 	    TEST(a_directory_that_cannot_be_opened_is_tried_again),
 	    TEST(the_next_round_is_when_files_are_kept_no_longer_or_soon),
 	    TEST(claims_wait_until_all_that_was_sent_is_archived),
+	    TEST(claims_are_left_alone_when_the_date_has_jumped),
 	    TEST(a_round_may_be_cut_short),
 	};
 

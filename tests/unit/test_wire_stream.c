@@ -423,6 +423,28 @@ who_leaves_closes_the_source(void **state)
 	wait_for("closed 6");
 }
 
+/* A little now and then is no way to keep the server's memory for ever. */
+static void
+who_takes_an_answer_by_drops_is_cut_off(void **state)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), small = 2048;
+	char drops[1500];
+	ssize_t n = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	say(fd, GET("/v1/source?n=100000000"));
+	for (int i = 0; i < 40 && n > 0; i++) { /* 5 KB a second, for 12 s */
+		n = recv(fd, drops, sizeof(drops), 0);
+		poll(NULL, 0, 300);
+	}
+	assert_true(n <= 0);
+	close(fd);
+	wait_for("closed 7");
+}
+
 int
 main(void)
 {
@@ -436,6 +458,7 @@ main(void)
 	    cmocka_unit_test(an_answer_comes_from_its_source),
 	    cmocka_unit_test(a_source_that_fails_cuts_the_connection),
 	    cmocka_unit_test(who_leaves_closes_the_source),
+	    cmocka_unit_test(who_takes_an_answer_by_drops_is_cut_off),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
