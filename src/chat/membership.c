@@ -170,36 +170,19 @@ membership_free_all(struct chat *c)
 
 /* ---- events ---- */
 
-/* The data, which the caller puts, and its members; NULL (logged): damaged. */
-static struct json_object *
-parse_members(const struct event *ev, struct json_object **members_r)
-{
-	struct json_object *data;
-	const char *why;
-
-	data = json_parse(ev->data, ev->data_len, &event_json_limits, &why);
-	if (data && json_object_object_get_ex(data, "members", members_r) &&
-	    json_object_is_type(*members_r, json_type_array))
-		return data;
-	log_error("event.no_members", "msg=%s conv=%s", ev->id, ev->conversation);
-	json_object_put(data);
-	return NULL;
-}
-
 /* The i-th member, if a client of that user is here. */
 static struct chat_user *
 local_member(struct chat *c, struct json_object *members, size_t i)
 {
-	const char *id = NULL;
+	const char *id = event_member(members, i);
 
-	json_get_str(json_object_array_get_idx(members, i), "user_id", &id);
 	return id ? chat_user_find(c, id) : NULL;
 }
 
 void
 membership_joined(struct chat *c, const struct event *ev)
 {
-	struct json_object *members, *data = parse_members(ev, &members);
+	struct json_object *members, *data = event_members(ev, &members);
 
 	for (size_t i = 0; data && i < json_object_array_length(members); i++) {
 		struct chat_user *u = local_member(c, members, i);
@@ -217,7 +200,7 @@ membership_joined(struct chat *c, const struct event *ev)
 void
 membership_left(struct chat *c, const struct event *ev)
 {
-	struct json_object *members, *data = parse_members(ev, &members);
+	struct json_object *members, *data = event_members(ev, &members);
 
 	for (size_t i = 0; data && i < json_object_array_length(members); i++) {
 		struct chat_user *u = local_member(c, members, i);
@@ -241,7 +224,7 @@ membership_left_one(struct attachment *a, const struct event *ev)
 
 	if (ev->type != EVENT_MEMBER_LEFT)
 		return false;
-	data = parse_members(ev, &members);
+	data = event_members(ev, &members);
 	for (size_t i = 0; data && !left && i < json_object_array_length(members); i++)
 		left = local_member(cl->chat, members, i) == cl->user;
 	json_object_put(data);

@@ -41,22 +41,14 @@ struct submit {
 static uint64_t
 peers_of_members(struct hub *h, const struct event *ev)
 {
-	struct json_object *data, *members;
+	struct json_object *members, *data = event_members(ev, &members);
 	uint64_t mask = 0;
-	const char *why;
 
-	data = json_parse(ev->data, ev->data_len, &event_json_limits, &why);
-	if (data && json_object_object_get_ex(data, "members", &members) &&
-	    json_object_is_type(members, json_type_array)) {
-		for (size_t i = 0; i < json_object_array_length(members); i++) {
-			const char *id = NULL;
+	for (size_t i = 0; data && i < json_object_array_length(members); i++) {
+		const char *id = event_member(members, i);
 
-			json_get_str(json_object_array_get_idx(members, i), "user_id", &id);
-			if (id)
-				mask |= hub_peers_of_user(h, id);
-		}
-	} else {
-		log_error("hub.no_members", "msg=%s why=%s", ev->id, log_quote(data ? "" : why));
+		if (id)
+			mask |= hub_peers_of_user(h, id);
 	}
 	json_object_put(data);
 	return mask;

@@ -10,15 +10,22 @@
 #include "model/event.h"
 
 #include <assert.h>
+#include <json.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
 
 #define PACK_VERSION 2
 
-const struct json_limits event_json_limits = {.depth = 16, .keys = 10000};
+/*
+ * Of data that this server made: a conversation.created names up to CONVERSATION_MEMBERS_MAX
+ * members with a few fields each.
+ */
+static const struct json_limits own_limits = {.depth = 16, .keys = 10000};
 
 static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_MESSAGE_CREATED] = "message.created",
@@ -183,4 +190,28 @@ event_envelope(struct buf *b, const struct event *ev)
 	    ev->id, event_type_name(ev->type), ev->conversation, (unsigned long long)ev->seq, when);
 	buf_append(b, ev->data, ev->data_len);
 	buf_putc(b, '}');
+}
+
+struct json_object *
+event_members(const struct event *ev, struct json_object **members_r)
+{
+	struct json_object *data;
+	const char *why;
+
+	data = json_parse(ev->data, ev->data_len, &own_limits, &why);
+	if (data && json_object_object_get_ex(data, "members", members_r) &&
+	    json_object_is_type(*members_r, json_type_array))
+		return data;
+	log_error("event.no_members", "msg=%s conv=%s", ev->id, ev->conversation);
+	json_object_put(data);
+	return NULL;
+}
+
+const char *
+event_member(struct json_object *members, size_t i)
+{
+	const char *id = NULL;
+
+	json_get_str(json_object_array_get_idx(members, i), "user_id", &id);
+	return id;
 }

@@ -81,10 +81,11 @@ void event_pack(struct buf *b, const struct event *ev);
 struct event *event_unpack(struct unpack *u);
 
 /*
- * The limits of event data that this server made: a conversation.created names up to
- * CONVERSATION_MEMBERS_MAX members with a few fields each.
+ * The data of an event that has members, which the caller puts, and their list; NULL (logged): it
+ * is damaged.
  */
-extern const struct json_limits event_json_limits;
+struct json_object *event_members(const struct event *ev, struct json_object **members_r);
+const char *event_member(struct json_object *members, size_t i); /* usr_..; NULL: damaged */
 
 void event_envelope(struct buf *b, const struct event *ev); /* appends the JSON */
 
