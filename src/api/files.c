@@ -243,7 +243,7 @@ download(struct api_call *call, const struct file *f, uint64_t at, uint64_t end)
 	d->end = end;
 	d->part = end - at < (uint64_t)f->size;
 	d->reader = chat_file_open(call->api->chat, f->id);
-	if (at == end)
+	if (at == end || http_method(call->req) == HTTP_HEAD)
 		answer_content(d, NULL, 0);
 	else
 		err = chat_file_read(d->reader, at,
@@ -274,6 +274,8 @@ content_found(void *arg, int err, const struct file *f)
 	}
 	condition = http_header(call->req, "if-range");
 	range = !condition || strcmp(condition, tag) == 0 ? http_header(call->req, "range") : NULL;
+	if (http_method(call->req) == HTTP_HEAD) /* RFC 9110, 14.2: of GET alone */
+		range = NULL;
 	if (byte_range_parse(range, (uint64_t)f->size, &at, &end)) {
 		download(call, f, at, end);
 		return;

@@ -15,7 +15,8 @@
  * after it, when the reader had noticed its spool; and this process must have run for START_MS,
  * in which workers that were started with it replay what their predecessors left.
  * All that by the monotonic clock, because what was read does not change with the date; and
- * when the date jumps, START_MS and the reading of the journal begin anew.
+ * when the date jumps, START_MS and the reading of the journal begin anew, and loose files,
+ * which may be of a moment ago, are left alone for as long or for files.keep.
  */
 #include "archiver/sweep.h"
 
@@ -47,11 +48,12 @@ struct sweep {
 	struct content *content; /* NULL: could not be opened, tried again in each round */
 	ev_timer timer;
 	int64_t started_ms;
-	int64_t caught_up_ms; /* monotonic; 0: never */
-	int64_t date_ms;      /* wall clock less the monotonic one, in the last round */
-	bool busy;            /* a round is under way */
-	bool again;           /* the next one soon */
-	bool claimed;         /* the second pass */
+	int64_t caught_up_ms;  /* monotonic; 0: never */
+	int64_t loose_from_ms; /* monotonic: no loose file is doomed before */
+	int64_t date_ms;       /* wall clock less the monotonic one, in the last round */
+	bool busy;             /* a round is under way */
+	bool again;            /* the next one soon */
+	bool claimed;          /* the second pass */
 	struct doomed page[STORE_PAGE_MAX];
 	size_t count, open; /* of the page; of its removals */
 	int err;            /* the first of its removals */
@@ -125,6 +127,9 @@ look_at_the_date(struct sweep *s)
 	if (llabs(date_ms - s->date_ms) > JUMP_MS) {
 		s->started_ms = now;
 		s->caught_up_ms = 0;
+		s->loose_from_ms =
+		    now +
+		    (s->child->conf->files_keep < START_MS ? s->child->conf->files_keep : START_MS);
 	}
 	s->date_ms = date_ms;
 }
@@ -262,6 +267,8 @@ ask(struct sweep *s)
 	int err;
 
 	req->before_ms = clock_wall_ms() - s->child->conf->files_keep - (s->claimed ? CLAIM_MS : 0);
+	if (clock_mono_ms() < s->loose_from_ms)
+		req->before_ms = 0; /* only what is doomed already */
 	req->flag = s->claimed;
 	req->limit = STORE_PAGE_MAX;
 	err = store_submit(s->store, req);

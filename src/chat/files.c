@@ -27,7 +27,7 @@ struct chat_upload {
 	const struct chat_upload_ops *ops;
 	void *arg;
 	struct tally *tally;
-	bool storing; /* the store is writing the row */
+	bool ending;  /* the row is being written, or the content gets its name */
 	bool has_row; /* of an upload that is not complete */
 	bool gone;    /* nobody waits for the answer */
 };
@@ -144,6 +144,10 @@ committed(void *arg, int err)
 	struct chat_upload *u = arg;
 	struct buf json;
 
+	if (u->gone) { /* what has its name by now is swept with its row */
+		upload_free(u);
+		return;
+	}
 	if (err) {
 		upload_fail(u, err);
 		return;
@@ -163,7 +167,6 @@ stored(struct store_req *req)
 	int err = req->err;
 
 	store_req_free(&req);
-	u->storing = false;
 	u->has_row = !err;
 	if (u->gone) {
 		upload_free(u);
@@ -183,7 +186,7 @@ chat_upload_end(struct chat_upload *u)
 	u->file.created_ms = clock_wall_ms(); /* files.keep counts from here */
 	req->file = u->file;
 	req->quota = u->chat->opts.file_quota;
-	u->storing = true;
+	u->ending = true;
 	chat_store(u->chat, req);
 }
 
@@ -191,7 +194,7 @@ void
 chat_upload_abort(struct chat_upload *u)
 {
 	u->gone = true;
-	if (!u->storing)
+	if (!u->ending)
 		upload_free(u);
 }
 

@@ -16,6 +16,7 @@
  * for its sink, an answer for its source.
  */
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -74,16 +75,37 @@ conn_unacknowledged(const struct conn *c)
 	return ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &n) == 0 ? n : 0;
 }
 
+static bool
+takes_some(struct conn *c)
+{
+	int unsent = conn_unacknowledged(c);
+	bool some = unsent != c->unsent;
+
+	c->unsent = unsent;
+	return some;
+}
+
+/* Since it was asked last: an answer that is long must not be taken by drops. */
+static bool
+keeps_pace(struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	uint64_t before = c->acknowledged;
+
+	if (getsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return false;
+	c->acknowledged = info.tcpi_bytes_acked;
+	return c->acknowledged - before >= STREAM_PACE;
+}
+
 static void
 late(struct ev_loop *l, ev_timer *t, int revents)
 {
 	struct conn *c = t->data;
-	int unsent;
 
 	(void)l, (void)revents;
-	if (c->state == CONN_ANSWER && (unsent = conn_unacknowledged(c)) != c->unsent &&
-	    (!c->stream || c->unsent - unsent >= STREAM_PACE)) {
-		c->unsent = unsent; /* it takes a little */
+	if (c->state == CONN_ANSWER && (c->stream ? keeps_pace(c) : takes_some(c))) {
 		conn_deadline(c, c->wire->opts.write_timeout);
 		return;
 	}

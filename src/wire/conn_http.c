@@ -8,9 +8,10 @@
 #include "lib/clock.h"
 #include "wire/wire_int.h"
 
-#define REPLY_CHUNK (64 * 1024)
-#define LINGER_MS   5000        /* without a byte; at most body_timeout */
-#define BODY_PIECE  (64 * 1024) /* of a body for a sink must come within body_timeout */
+#define REPLY_CHUNK        (64 * 1024)
+#define LINGER_MS          5000 /* without a byte; at most body_timeout */
+#define LINGER_DRAINING_MS 1000
+#define BODY_PIECE         (64 * 1024) /* of a body for a sink must come within body_timeout */
 
 static void read_input(struct conn *c);
 
@@ -24,8 +25,8 @@ linger(struct conn *c)
 {
 	c->state = CONN_LINGER;
 	buf_fini(&c->in);
-	c->linger_until = clock_mono_ms() + c->wire->opts.body_timeout;
-	conn_deadline(c, LINGER_MS);
+	c->linger_until = c->wire->draining ? 0 : clock_mono_ms() + c->wire->opts.body_timeout;
+	conn_deadline(c, c->wire->draining ? LINGER_DRAINING_MS : LINGER_MS);
 	shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 	return 0;
 }

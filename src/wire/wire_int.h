@@ -113,6 +113,7 @@ struct conn {
 	struct buf reply; /* answer; reply_sent bytes of it are out */
 	size_t reply_sent;
 	int unsent;           /* bytes, when the answer last made progress */
+	uint64_t acknowledged; /* bytes, when a long answer was last late */
 	size_t body_read;     /* of a body for a sink, since its deadline was set */
 	int64_t linger_until; /* monotonic ms */
 	struct http_req *req; /* under way */

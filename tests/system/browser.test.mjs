@@ -392,6 +392,7 @@ test("files: chosen, dropped and pasted, taken away, refused, seen by the other,
   await choose(...Array.from({ length: 11 }, (_, i) => text(`many-${i}.txt`)));
   await ann.getByText("at most 10 files").waitFor();
   assert.equal(await chips.count(), 10);
+  for (let i = 0; i < 10; i++) await chip(`many-${i}.txt`).getByText("5 bytes").waitFor(); // few at once, and none refused
   await ann.locator("#conversations").getByRole("button", { name: "bob" }).click();
   assert.deepEqual(await chips.locator(".name").allTextContents(), ["kept.txt"]);
   await ann.getByRole("button", { name: "Remove kept.txt" }).click();
@@ -407,6 +408,15 @@ test("files: chosen, dropped and pasted, taken away, refused, seen by the other,
   await ann.getByRole("button", { name: "Try again: plan.txt" }).click();
   await choose({ name: "tea.png", mimeType: "image/png", buffer: await picture(ann) });
   await chip("tea.png").getByText("uploading…").waitFor();
+  await send();
+  await ann.getByText("The message goes when its files are uploaded").waitFor();
+  // What waits is this conversation's, and goes to no other.
+  await ann.locator("#text").evaluate((e) => (e.value = "for bob"));
+  await ann.locator("#conversations").getByRole("button", { name: "tea" }).click();
+  assert.equal(await ann.locator("#text").inputValue(), "");
+  await ann.locator("#conversations").getByRole("button", { name: "bob" }).click();
+  assert.equal(await ann.locator("#text").inputValue(), "for bob");
+  await ann.locator("#text").fill("");
   await send();
   await ann.getByText("The message goes when its files are uploaded").waitFor();
   assert.equal(await ann.locator("#messages li:not(.note)").count(), 0);

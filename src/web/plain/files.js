@@ -8,6 +8,7 @@
 "use strict";
 
 const MAX_FILES = 10; // of a message, as the server has it
+const UPLOADS_AT_ONCE = 3; // of this page; the server takes 4 of a user
 const PICTURES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]; // the server lets no browser show others
 
 function sizeOf(bytes) {
@@ -38,16 +39,46 @@ function attach(files) {
   $("text").focus();
 }
 
+// The server takes few uploads of a user at once, so the others wait here.
+const turns = { running: 0, waiting: [] };
+
+function takeTurn() {
+  if (turns.running >= UPLOADS_AT_ONCE) return new Promise((f) => turns.waiting.push(f));
+  turns.running++;
+}
+
+function endTurn() {
+  const next = turns.waiting.shift();
+  if (next) next();
+  else turns.running--;
+}
+
+/** Until it is there, or cannot be: "busy" means later. */
+async function transfer(c, a) {
+  await a.file.slice(0, 1).arrayBuffer().catch(() => { throw new Problem({ title: "This cannot be read" }); }); // a folder
+  while (c.attached.includes(a)) {
+    try {
+      await rest("GET", "/users/me"); // an expired login is noticed before all of the file is sent
+      return (await rest("POST", `/files?name=${encodeURIComponent(a.file.name)}`, a.file, { signal: a.upload.signal })).id;
+    } catch (e) {
+      const { status, retry_after } = e.problem ?? {};
+      if (status !== 429 && status !== 503) throw e;
+      await new Promise((f) => setTimeout(f, 1000 * (retry_after || 1)));
+    }
+  }
+}
+
 async function upload(c, a) {
   a.error = "";
   a.upload = new AbortController();
   drawChip(a);
+  await takeTurn();
   try {
-    await a.file.slice(0, 1).arrayBuffer().catch(() => { throw new Problem({ title: "This cannot be read" }); }); // a folder
-    a.id = (await rest("POST", `/files?name=${encodeURIComponent(a.file.name)}`, a.file, { signal: a.upload.signal })).id;
+    a.id = await transfer(c, a);
   } catch (e) {
     a.error = e instanceof Problem ? e.message : "The server does not answer.";
   }
+  endTurn();
   if (!c.attached.includes(a)) return discard(a); // taken away meanwhile
   drawChip(a);
   goOn(c);
@@ -58,10 +89,14 @@ function discard(a) {
   if (a.id) rest("DELETE", `/files/${a.id}`).catch(() => null);
 }
 
-function takeAway(c, a) {
+function abandon(c, a) {
   c.attached = c.attached.filter((other) => other !== a);
   a.upload.abort();
   discard(a);
+}
+
+function takeAway(c, a) {
+  abandon(c, a);
   drawChips(c);
   $("send-error").textContent = "";
   $("text").focus();

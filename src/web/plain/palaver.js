@@ -183,10 +183,18 @@ async function startConversation() {
   }
 }
 
-function open(c) {
+/** What is being written stays with its conversation. */
+function changeTo(c) {
   if (state.editing) stopEditing();
+  if (c === state.current) return;
   setWaiting(null);
+  if (state.current) state.current.draft = $("text").value;
+  $("text").value = c.draft ?? "";
   state.current = c;
+}
+
+function open(c) {
+  changeTo(c);
   drawChips(c);
   $("send-error").textContent = "";
   $("app").classList.add("open");
@@ -270,8 +278,11 @@ async function learn(c) {
 /** The user is no member any more. */
 function drop(c) {
   state.conversations.delete(c.id);
+  for (const a of c.attached) abandon(c, a);
   if (c === state.current) {
+    if (state.editing) stopEditing();
     state.current = null;
+    $("text").value = "";
     setWaiting(null);
     $("app").classList.remove("open");
     $("title").textContent = "Choose a conversation";
@@ -448,6 +459,7 @@ async function request(name, body) {
 
 function startEditing(event) {
   setWaiting(null);
+  if (!state.editing) state.current.draft = $("text").value;
   state.editing = event.id;
   $("editing").hidden = false;
   $("text").value = event.data.text;
@@ -457,7 +469,7 @@ function startEditing(event) {
 function stopEditing() {
   state.editing = null;
   $("editing").hidden = true;
-  $("text").value = "";
+  $("text").value = state.current?.draft ?? "";
 }
 
 function remove(event) {
