@@ -105,13 +105,6 @@ etag(char dst[ETAG_MAX], uint64_t version)
 	snprintf(dst, ETAG_MAX, "\"%llu\"", (unsigned long long)version);
 }
 
-/* GET, or HEAD, which is answered as GET but without the body. */
-static bool
-is_reading(const struct http_req *r)
-{
-	return http_method(r) == HTTP_GET || http_method(r) == HTTP_HEAD;
-}
-
 /* RFC 9110, 13.1.2: tags are compared weakly. */
 bool
 api_client_has(const struct http_req *r, const char *tag)
@@ -119,7 +112,7 @@ api_client_has(const struct http_req *r, const char *tag)
 	const char *list = http_header(r, "if-none-match");
 	size_t n = strlen(tag);
 
-	if (!list || !is_reading(r))
+	if (!list || !api_is_safe(r))
 		return false;
 	while (*list) {
 		list += strspn(list, " \t,");
@@ -330,7 +323,7 @@ find_route(struct api_call *call, int *err_r)
 		if (!path_matches(routes[i].path, path, call->params))
 			continue;
 		if (routes[i].method == http_method(call->req) ||
-		    (routes[i].method == HTTP_GET && is_reading(call->req)))
+		    (routes[i].method == HTTP_GET && api_is_safe(call->req)))
 			return &routes[i];
 		*err_r = ERR_METHOD_NOT_ALLOWED;
 	}
@@ -351,7 +344,7 @@ takes_body(const struct api_call *call, const struct route *route)
 static bool
 writes(const struct api_call *call, const struct route *route)
 {
-	return route->flags & NEEDS_LOGIN && !(route->flags & READS) && !is_reading(call->req);
+	return route->flags & NEEDS_LOGIN && !(route->flags & READS) && !api_is_safe(call->req);
 }
 
 static int

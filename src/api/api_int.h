@@ -77,6 +77,8 @@ int api_identify(
     struct api *api, const char *token, const char *cookie, struct chat_identity *who);
 /* Fills in call->who.  0, ERR_UNAUTHORIZED or ERR_CSRF. */
 int api_check_login(struct api_call *call);
+/* RFC 9110, 9.2.1: GET, or HEAD, which is answered as GET but without the body. */
+bool api_is_safe(const struct http_req *r);
 /* For what acts by a cookie, or sets one.  0 or ERR_CSRF. */
 int api_check_csrf(const struct http_req *r);
 bool api_refresh_cookie(const struct api_call *call, char *dst, size_t size);

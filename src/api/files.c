@@ -176,6 +176,7 @@ answer_content(struct download *d, const void *data, size_t len)
 	struct http_req *r = d->call->req;
 	const char *type = d->file.type;
 	size_t size = (size_t)(d->end - d->at);
+	const int status = d->part ? 206 : 200;
 	struct buf headers;
 
 	buf_init(&headers);
@@ -192,11 +193,11 @@ answer_content(struct download *d, const void *data, size_t len)
 	d->call = NULL;
 	d->at += len;
 	if (http_method(r) == HTTP_HEAD) {
-		http_reply(r, d->part ? 206 : 200, type, buf_cstr(&headers), NULL, size);
+		http_reply(r, status, type, buf_cstr(&headers), NULL, size);
 		download_free(d);
 	} else {
 		d->stream = http_reply_stream(
-		    r, d->part ? 206 : 200, type, buf_cstr(&headers), size, &download_source, d);
+		    r, status, type, buf_cstr(&headers), size, &download_source, d);
 	}
 	buf_fini(&headers);
 	if (len && d->stream)

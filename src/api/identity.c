@@ -25,8 +25,8 @@ api_identify(struct api *api, const char *token, const char *cookie, struct chat
 	return token ? chat_identify(api->chat, token, who) : ERR_UNAUTHORIZED;
 }
 
-static bool
-is_safe(const struct http_req *r)
+bool
+api_is_safe(const struct http_req *r)
 {
 	return http_method(r) == HTTP_GET || http_method(r) == HTTP_HEAD;
 }
@@ -36,7 +36,7 @@ api_check_csrf(const struct http_req *r)
 {
 	const char *header = http_header(r, CSRF_HEADER);
 
-	if (is_safe(r))
+	if (api_is_safe(r))
 		return 0;
 	return header && strcmp(header, "1") == 0 && http_origin_allowed(r) ? 0 : ERR_CSRF;
 }

@@ -196,8 +196,8 @@ enum store_op {
 	STORE_MEMBER_MUTE,
 	/*
 	 * in: file (without state, conversation, message); quota = bytes that all files of the
-	 * owner may have together, doomed ones apart, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the owner is no user;
-	 * ERR_CONFLICT: the id is taken
+	 * owner may have together, doomed ones apart, 0: no limit.  ERR_QUOTA; ERR_NOT_FOUND: the
+	 * owner is no user; ERR_CONFLICT: the id is taken
 	 */
 	STORE_FILE_CREATE,
 	/* in: id; out: files[0]; ERR_NOT_FOUND, also when it is doomed */
