@@ -15,7 +15,6 @@
 #include <utlist.h>
 
 #include "chat/room_int.h"
-#include "lib/json.h"
 #include "lib/log.h"
 
 #define CHECK_RETRY_S 1.0

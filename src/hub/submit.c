@@ -16,7 +16,6 @@
 #include <utlist.h>
 
 #include "hub/hub_int.h"
-#include "lib/json.h"
 #include "lib/log.h"
 #include "model/error.h"
 

@@ -15,6 +15,21 @@ const launch = () => chromium.launch({
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
+/** A server and a browser, for as long as the test. */
+async function begin(t, options) {
+  const server = await new Server(options).start(), browser = await launch();
+  t.after(async () => {
+    await browser.close();
+    await server.remove();
+  });
+  return { server, browser };
+}
+
+async function startWith(page, name) {
+  await page.getByLabel("New conversation with").fill(name);
+  await page.getByRole("button", { name: "Start" }).click();
+}
+
 /** Signs up in a browser context of its own; what the page complains about goes to `errors`. */
 async function person(browser, server, name, errors = []) {
   const page = await (await browser.newContext()).newPage();
@@ -37,18 +52,12 @@ const hears = (page, text) => page.locator("#messages li").filter({ hasText: tex
 const texts = (page) => page.locator("#messages li:not(.note)").evaluateAll((all) => all.map((li) => li.firstChild.textContent));
 
 test("two people sign up, talk, reload and find everything", { timeout: 120000 }, async (t) => {
-  const server = await new Server({ workers: 4 }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 4 });
   const errors = [];
 
   const ann = await person(browser, server, "ann", errors);
   const bob = await person(browser, server, "bob", errors);
-  await ann.getByLabel("New conversation with").fill("bob");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "bob");
   await ann.getByRole("heading", { name: "bob" }).waitFor();
   await say(ann, "Hello Bob <b>not bold</b>");
   await bob.getByRole("button", { name: /ann/ }).click();
@@ -98,16 +107,10 @@ test("two people sign up, talk, reload and find everything", { timeout: 120000 }
 });
 
 test("what is written while the server is away arrives once, when it is back", { timeout: 120000 }, async (t) => {
-  const server = await new Server({ workers: 2 }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2 });
   const ann = await person(browser, server, "ann");
   const bob = await person(browser, server, "bob");
-  await ann.getByLabel("New conversation with").fill("bob");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "bob");
   await say(ann, "before");
   await bob.getByRole("button", { name: /ann/ }).click();
   await hears(bob, "before");
@@ -123,17 +126,11 @@ test("what is written while the server is away arrives once, when it is back", {
 });
 
 test("a group: everybody hears everybody, and a wrong name is explained", { timeout: 120000 }, async (t) => {
-  const server = await new Server({ workers: 2 }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2 });
   const pages = [];
   for (const name of ["ann", "bob", "cy"]) pages.push(await person(browser, server, name));
   const [ann, bob, cy] = pages;
-  await ann.getByLabel("New conversation with").fill("nobody");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "nobody");
   await ann.getByText("There is no user called nobody.").waitFor();
   await ann.getByLabel("New conversation with").fill("bob, cy");
   await ann.getByRole("button", { name: "Start" }).click();
@@ -177,19 +174,13 @@ test("a group: everybody hears everybody, and a wrong name is explained", { time
 });
 
 test("a login goes on when its access token has expired, and ends by logging out", { timeout: 60000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" });
   const errors = [];
   const page = await person(browser, server, "ann", errors);
   await person(browser, server, "bob", errors);
   const expired = () => until("the browser has dropped the access token", async () => !(await page.context().cookies()).some((c) => c.name === "palaver_access"));
   await expired();
-  await page.getByLabel("New conversation with").fill("bob");
-  await page.getByRole("button", { name: "Start" }).click();
+  await startWith(page, "bob");
   await page.getByRole("heading", { name: "bob" }).waitFor();
   await expired();
   await page.reload();
@@ -204,12 +195,7 @@ test("a login goes on when its access token has expired, and ends by logging out
 });
 
 test("where people are invited, the page asks for the invitation", { timeout: 60000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 signup = invite }" }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2, conf: "accounts { hash_cost = 1 signup = invite }" });
   const { code } = JSON.parse(server.ctl(["--json", "invite", "add"]).stdout).data;
   const page = await (await browser.newContext()).newPage();
   await page.goto(server.base);
@@ -229,16 +215,10 @@ test("where people are invited, the page asks for the invitation", { timeout: 60
 });
 
 test("a cut socket comes back, also with a token that has expired; an ended login leads to the door", { timeout: 90000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2, conf: "accounts { hash_cost = 1 access_ttl = 2s }" });
   const page = await person(browser, server, "ann");
   await person(browser, server, "bob");
-  await page.getByLabel("New conversation with").fill("bob");
-  await page.getByRole("button", { name: "Start" }).click();
+  await startWith(page, "bob");
   await page.getByRole("heading", { name: "bob" }).waitFor();
   const expired = () => until("the browser has dropped the access token", async () => !(await page.context().cookies()).some((c) => c.name === "palaver_access"));
   const talks = async (text) => {
@@ -263,18 +243,12 @@ test("a cut socket comes back, also with a token that has expired; an ended logi
 });
 
 test("a message is edited, reacted to and deleted, and what is unread is counted", { timeout: 120000 }, async (t) => {
-  const server = await new Server({ workers: 4 }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 4 });
   const errors = [];
   const ann = await person(browser, server, "ann", errors);
   const bob = await person(browser, server, "bob", errors);
   for (const page of [ann, bob]) page.on("dialog", (d) => d.accept());
-  await ann.getByLabel("New conversation with").fill("bob");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "bob");
   for (const text of ["first", "second", "third"]) await say(ann, text);
   await bob.getByLabel("3 unread").waitFor();
   await bob.reload(); // the count is the server's
@@ -311,16 +285,10 @@ test("a message is edited, reacted to and deleted, and what is unread is counted
 });
 
 test("who reads one conversation and at once another has read both", { timeout: 60000 }, async (t) => {
-  const server = await new Server({ workers: 2 }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2 });
   const ann = await person(browser, server, "ann");
   const bob = await person(browser, server, "bob");
-  await ann.getByLabel("New conversation with").fill("bob");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "bob");
   await say(ann, "one");
   await ann.evaluate(() => rest("POST", "/conversations", { type: "group", name: "tea", members: [state.current.members.find((m) => m.username === "bob").user_id] }));
   await ann.getByRole("button", { name: "tea" }).click();
@@ -346,18 +314,12 @@ const give = (page, how, name, type, where) => page.locator(where).evaluate((at,
 }, [how, name, type]);
 
 test("files: chosen, dropped and pasted, taken away, refused, seen by the other, and gone with the message", { timeout: 120000 }, async (t) => {
-  const server = await new Server({ workers: 2, conf: "files { max_size = 1M }\naccounts { hash_cost = 1 access_ttl = 2s }" }).start();
-  const browser = await launch();
-  t.after(async () => {
-    await browser.close();
-    await server.remove();
-  });
+  const { server, browser } = await begin(t, { workers: 2, conf: "files { max_size = 1M }\naccounts { hash_cost = 1 access_ttl = 2s }" });
   const errors = [];
   const ann = await person(browser, server, "ann", errors);
   const bob = await person(browser, server, "bob", errors);
   ann.on("dialog", (d) => d.accept());
-  await ann.getByLabel("New conversation with").fill("bob");
-  await ann.getByRole("button", { name: "Start" }).click();
+  await startWith(ann, "bob");
   await bob.getByRole("button", { name: /ann/ }).click();
   const chips = ann.getByRole("list", { name: "Attached files" }).getByRole("listitem");
   const chip = (name) => chips.filter({ hasText: name });
